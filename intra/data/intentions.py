@@ -1,0 +1,33 @@
+"""The 28 intentions: GoEmotions' 27 emotions and neutral (paper, Section III-B)."""
+
+INTENTIONS: dict[str, str] = {
+    "admiration": "钦佩",
+    "amusement": "逗乐",
+    "anger": "愤怒",
+    "annoyance": "烦躁",
+    "approval": "赞同",
+    "caring": "关心",
+    "confusion": "困惑",
+    "curiosity": "好奇",
+    "desire": "渴望",
+    "disappointment": "失望",
+    "disapproval": "反对",
+    "disgust": "厌恶",
+    "embarrassment": "尴尬",
+    "excitement": "兴奋",
+    "fear": "害怕",
+    "gratitude": "感激",
+    "grief": "悲痛",
+    "joy": "喜悦",
+    "love": "喜爱",
+    "nervousness": "紧张",
+    "optimism": "乐观",
+    "pride": "自豪",
+    "realization": "恍然大悟",
+    "relief": "如释重负",
+    "remorse": "懊悔",
+    "sadness": "难过",
+    "surprise": "惊讶",
+    "neutral": "中性",
+}
+"""English label, as stored in the data, to the Chinese label text that the text encoder reads."""

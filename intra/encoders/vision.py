@@ -1,0 +1,150 @@
+r"""Vision encoders: a picture to region features and one pooled vector (Eq. 9, H^I = ViT(v))."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from intra.errors import IntraError
+
+FOLDER = Path(__file__).parent
+STICKER_VIT = FOLDER / "sticker-vit.json"
+STICKER_VIT_WEIGHTS = FOLDER / "sticker-vit.safetensors"
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What a vision encoder sees in N pictures."""
+
+    regions: np.ndarray
+    """Patch tokens after the last layer norm, without the class token, shape (N, P, w), float32."""
+    pooled: np.ndarray
+    """One vector a picture in the joint space of picture and text, shape (N, c), float32, not normalised."""
+
+
+class VisionEncoder(Protocol):
+    """Anything that turns pictures into region features."""
+
+    name: str
+    """With the digest of the weights; goes into cache keys and records."""
+
+    def encode(self, images: Sequence[Path]) -> ImageFeatures:
+        """Features of each picture, in order."""
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Open a picture as RGB: the middle frame of an animation, transparency composited on white.
+
+    Raises:
+        IntraError: If the file is missing or no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            image.seek(getattr(image, "n_frames", 1) // 2)
+            rgba = image.convert("RGBA")
+    except FileNotFoundError:
+        raise IntraError(f"{path}: the picture does not exist") from None
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise IntraError(f"{path}: is no readable picture ({type(error).__name__})") from None
+    # open_clip's own conversion would turn transparent pixels black
+    white = Image.new("RGBA", rgba.size, "white")
+    white.alpha_composite(rgba)
+    return white.convert("RGB")
+
+
+class OpenClipVisionEncoder:
+    """A ViT of an open_clip model configuration, with weights from a local file."""
+
+    def __init__(self, configuration: Path, weights: Path | None = None, batch_size: int = 32):
+        """Keep the paths; the model is built at the first call.
+
+        Args:
+            configuration: open_clip model configuration (JSON); its file name names the architecture.
+            weights: safetensors of the visual tower, keys without the `visual.` prefix; None leaves the
+                random initialisation of seed 0 (tests).
+            batch_size: Pictures a forward pass.
+        """
+        self.configuration, self.weights, self.batch_size = configuration, weights, batch_size
+        digest = hashlib.sha256(configuration.read_bytes())
+        if weights is not None:
+            if not weights.is_file():
+                raise IntraError(f"{weights}: the weights of {configuration.stem} are missing")
+            digest.update(weights.read_bytes())
+        self.name = f"{configuration.stem}@{digest.hexdigest()[:8]}"
+        self._model = None
+
+    def model(self):
+        """The visual tower (an `open_clip` VisionTransformer that also returns tokens), built once."""
+        if self._model is None:
+            self._model = build_tower(self.configuration, self.weights)
+        return self._model
+
+    def encode(self, images: Sequence[Path]) -> ImageFeatures:
+        """See `VisionEncoder.encode`."""
+        import torch
+
+        size = json.loads(self.configuration.read_text())["vision_cfg"]["image_size"]
+        regions, pooled = [], []
+        starts = range(0, len(images), self.batch_size)
+        with torch.inference_mode():
+            for start in tqdm(starts, desc=self.name, delay=2, disable=None):
+                batch = [open_picture(path) for path in images[start : start + self.batch_size]]
+                one, tokens = self.model()(torch.from_numpy(as_pixels(batch, size)))
+                pooled.append(one.numpy())
+                regions.append(tokens.numpy())
+        return ImageFeatures(np.concatenate(regions), np.concatenate(pooled))
+
+
+def as_pixels(pictures: Sequence[Image.Image], size: int) -> np.ndarray:
+    """Scale pictures into a white square and normalise them to [-1, 1].
+
+    Nothing is cropped, for captions sit at the edges of a sticker.
+
+    Returns:
+        Shape (N, 3, size, size), float32.
+    """
+    pixels = np.full((len(pictures), size, size, 3), 255, np.uint8)
+    for row, picture in enumerate(pictures):
+        scale = size / max(picture.size)
+        fitted = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.BICUBIC)
+        left, top = (size - fitted.width) // 2, (size - fitted.height) // 2
+        pixels[row, top : top + fitted.height, left : left + fitted.width] = np.asarray(fitted)
+    return (pixels.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2)
+
+
+def build_tower(configuration: Path, weights: Path | None):
+    """Build the visual tower that an open_clip model configuration describes.
+
+    Args:
+        configuration: See `OpenClipVisionEncoder`.
+        weights: See `OpenClipVisionEncoder`.
+
+    Returns:
+        An `open_clip.transformer.VisionTransformer` in evaluation mode; called with pixels (N, 3, H, W) it
+        returns (pooled (N, c), tokens (N, P, w)).
+
+    Raises:
+        IntraError: If the weights do not fit the configuration.
+    """
+    import open_clip
+    import torch
+    from safetensors.torch import load_file
+
+    open_clip.add_model_config(configuration)
+    generator_state = torch.get_rng_state()
+    torch.manual_seed(0)
+    tower = open_clip.create_model(configuration.stem, pretrained=None, load_weights=False).visual
+    torch.set_rng_state(generator_state)
+    if weights is not None:
+        try:
+            tower.load_state_dict(load_file(weights))
+        except RuntimeError as error:
+            raise IntraError(f"{weights}: does not fit {configuration.name}: {str(error).splitlines()[0]}") from None
+    tower.output_tokens = True
+    return tower.eval()

@@ -1,0 +1,168 @@
+"""From scores to a run, and from a run and qrels to metrics with intervals. The evaluator sees scores and ids only."""
+
+import gzip
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from intra.data.schema import Dataset
+from intra.errors import IntraError
+from intra.metrics import METRICS, rank_candidates
+
+Run = dict[str, dict[str, float]]
+"""Query id to {sticker id: score}, best first."""
+Qrels = dict[str, set[str]]
+"""Query id to the ids of its relevant stickers."""
+MATCHES = ("intention", "exact")
+"""`intention`: a sticker with the query's intention is right (the paper's rule); `exact`: only the one sent."""
+
+
+def make_run(scores: np.ndarray, query_ids: Sequence[str], sticker_ids: Sequence[str]) -> Run:
+    """Rank the gallery for every query.
+
+    Args:
+        scores: Shape (Q, G), higher is better.
+        query_ids: Q ids.
+        sticker_ids: G unique ids.
+    """
+    order = rank_candidates(scores, sticker_ids)
+    return {
+        query: {sticker_ids[column]: float(scores[row, column]) for column in order[row]}
+        for row, query in enumerate(query_ids)
+    }
+
+
+def make_qrels(dataset: Dataset, split: str, match: str) -> Qrels:
+    """Which stickers of a split's gallery are right for each of its conversations.
+
+    Under intention match a sticker is right if its intention (that of most of its conversations in the
+    split) is the query's; the sticker that was sent is always right.
+
+    Raises:
+        ValueError: If `match` is neither `intention` nor `exact`.
+    """
+    if match not in MATCHES:
+        raise ValueError(f"match {match!r} is not one of {', '.join(MATCHES)}")
+    part = dataset.split(split)
+    qrels = {c.id: {c.sticker} for c in part.conversations}
+    if match == "intention":
+        labels = part.sticker_intentions()
+        for conversation in part.conversations:
+            qrels[conversation.id] |= {s for s, label in labels.items() if label == conversation.intention}
+    return qrels
+
+
+def evaluate(run: Run, qrels: Qrels) -> pd.DataFrame:
+    """Every metric for every query.
+
+    Returns:
+        One row a query of `qrels`, one column a metric of `metrics.METRICS`.
+
+    Raises:
+        IntraError: If the run misses a query of the qrels, holds one that they do not, or ranks galleries
+            of different sizes: a partial run would flatter or punish a system silently.
+    """
+    if run.keys() != qrels.keys():
+        odd = sorted(run.keys() ^ qrels.keys())[0]
+        raise IntraError(f"query {odd} is only in the {'run' if odd in run else 'qrels'}")
+    if len({len(ranking) for ranking in run.values()}) != 1:
+        raise IntraError("the run ranks galleries of different sizes")
+    relevance = np.array([[sticker in qrels[query] for sticker in run[query]] for query in qrels])
+    return pd.DataFrame({name: metric(relevance) for name, metric in METRICS.items()}, index=list(qrels))
+
+
+def bootstrap_interval(
+    per_query: Sequence[np.ndarray], level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile interval of a metric's mean, drawing both seeds and queries with replacement.
+
+    Args:
+        per_query: One array of Q values a training seed, queries in the same order in each.
+        level: Coverage.
+        resamples: Draws.
+        seed: Of the draws.
+
+    Returns:
+        Lower and upper end.
+    """
+    values = np.stack(per_query)
+    rng = np.random.default_rng(seed)
+    seeds = rng.integers(len(values), size=(resamples, len(values)))
+    queries = rng.integers(values.shape[1], size=(resamples, values.shape[1]))
+    means = [values[s].mean(axis=0)[q].mean() for s, q in zip(seeds, queries, strict=True)]
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def write_run(path: Path, run: Run, tag: str) -> None:
+    """Write a TREC run file, gzipped where the name ends in .gz: query Q0 sticker rank score tag."""
+    lines = (
+        f"{query} Q0 {sticker} {rank} {score:.6g} {tag}\n"
+        for query, ranking in run.items()
+        for rank, (sticker, score) in enumerate(ranking.items(), 1)
+    )
+    _write_lines(path, lines)
+
+
+def read_run(path: Path) -> Run:
+    """Read a TREC run file. The rank column decides the order, so printed ties stay as they were ranked.
+
+    Raises:
+        IntraError: Naming file and line, if a line is not six columns or a sticker repeats.
+    """
+    ranked: dict[str, list[tuple[int, str, float]]] = {}
+    for number, columns in _read_columns(path, 6):
+        query, _, sticker, rank, score, _ = columns
+        try:
+            ranked.setdefault(query, []).append((int(rank), sticker, float(score)))
+        except ValueError:
+            raise IntraError(f"{path}:{number}: rank or score is no number: {rank} {score}") from None
+    run = {}
+    for query, entries in ranked.items():
+        run[query] = {sticker: score for _, sticker, score in sorted(entries)}
+        if len(run[query]) != len(entries):
+            raise IntraError(f"{path}: query {query}: a sticker is ranked twice")
+    if not run:
+        raise IntraError(f"{path}: holds no ranking")
+    return run
+
+
+def write_qrels(path: Path, qrels: Mapping[str, Iterable[str]]) -> None:
+    """Write TREC qrels: query 0 sticker 1."""
+    _write_lines(path, (f"{query} 0 {sticker} 1\n" for query in qrels for sticker in sorted(qrels[query])))
+
+
+def read_qrels(path: Path) -> Qrels:
+    """Read TREC qrels; a relevance of 0 or less means not relevant.
+
+    Raises:
+        IntraError: Naming file and line, if a line is not four columns.
+    """
+    qrels: Qrels = {}
+    for _, (query, _, sticker, grade) in _read_columns(path, 4):
+        relevant = qrels.setdefault(query, set())
+        if int(grade) > 0:
+            relevant.add(sticker)
+    return qrels
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    data = "".join(lines).encode()
+    # no name and no time in the header: the same run is the same bytes
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+
+
+def _read_columns(path: Path, count: int) -> Iterable[tuple[int, list[str]]]:
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise IntraError(f"{path}: cannot be read: {error}") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        columns = line.split()
+        if len(columns) != count:
+            raise IntraError(f"{path}:{number}: has {len(columns)} columns, expected {count}")
+        yield number, columns

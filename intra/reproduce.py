@@ -1,0 +1,384 @@
+"""Execute the notebooks with papermill and render the book from the executed copies.
+
+A build never writes to `notebooks/`: executed copies go to a run directory, the book is put together in a
+site directory, and only `accept` carries outputs back.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from intra import notebooks as files
+from intra.errors import IntraError
+from intra.paths import BOOK, NOTEBOOKS, PACKAGE, RECORDS, ROOT
+
+LOCK = ROOT / "requirements.lock"
+TOC = BOOK / "_toc.yml"
+
+KERNEL_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",  # the same sums in the same order on any number of cores, and faster on few
+    "OMP_WAIT_POLICY": "passive",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONHASHSEED": "0",
+    "TQDM_DISABLE": "1",  # progress bars of cells would end up in the book
+}
+"""Defaults for the kernels; what the caller's environment already sets wins."""
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+class Stopwatch:
+    """Wall time of the stages of a build.
+
+    Args:
+        environment_seconds: File in which make left the seconds that the environment took, if it was built
+            just now. It is removed, so that the next build does not count them again.
+    """
+
+    def __init__(self, environment_seconds: Path | None = None) -> None:
+        self.seconds: dict[str, float] = {}
+        if environment_seconds and environment_seconds.is_file():
+            with contextlib.suppress(ValueError):
+                self.seconds["environment"] = float(environment_seconds.read_text())
+            environment_seconds.unlink()
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside the `with` block to the stage `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def table(self) -> str:
+        """Return one line per stage and a total, as plain text."""
+        rows = [*self.seconds.items(), ("total", sum(self.seconds.values()))]
+        width = max(len("stage"), *(len(name) for name, _ in rows))
+        lines = [f"{'stage':<{width}}  {'seconds':>8}"]
+        return "\n".join(lines + [f"{name:<{width}}  {seconds:>8.1f}" for name, seconds in rows])
+
+
+def pages(toc: Path = TOC) -> list[str]:
+    """Return the pages of a `jb-book` table of contents in reading order, as paths without suffix.
+
+    Raises:
+        IntraError: If the file is missing or is no table of contents.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(toc.read_text(encoding="utf-8"))
+        entries = [content["root"]]
+        for part in content.get("parts", [content]):
+            entries += [chapter["file"] for chapter in part["chapters"]]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise IntraError(f"{toc}: not a table of contents of format jb-book: {_first_line(error)}") from error
+    return entries
+
+
+def book_notebooks(toc: Path = TOC, folder: Path = NOTEBOOKS) -> list[Path]:
+    """Return the notebooks of the book in reading order."""
+    return [folder / f"{Path(page).name}.ipynb" for page in pages(toc) if page.startswith("notebooks/")]
+
+
+def digest(paths: Iterable[Path], *more: str) -> str:
+    """Digest of the names and bytes of files and of all files below folders; missing paths count as empty.
+
+    Args:
+        paths: Files or folders.
+        more: Further text that the digest depends on.
+    """
+    total = hashlib.sha256("\0".join(more).encode())
+    for top in paths:
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                total.update(f"\0{path.relative_to(top)}\0".encode())
+                total.update(hashlib.sha256(path.read_bytes()).digest())
+        total.update(b"\0\0")
+    return total.hexdigest()
+
+
+def known_parameters(notebook: Path) -> list[str]:
+    """Return the names in the `parameters` cell of a notebook."""
+    import papermill
+
+    return list(papermill.inspect_notebook(str(notebook)))
+
+
+def assign_parameters(
+    notebooks: Iterable[Path], parameters: Mapping[str, Any]
+) -> dict[Path, dict[str, Any]]:
+    """Give each notebook the parameters meant for it.
+
+    A plain name (`seeds`) goes to every notebook that has this parameter. A name with the notebook in front
+    (`06_main_results.seeds`) goes to that one alone and wins over the plain name.
+
+    Args:
+        notebooks: Notebook files; their stems are the names in front of the dot.
+        parameters: Values by name.
+
+    Returns:
+        The parameters of each notebook, in the order of `notebooks`.
+
+    Raises:
+        IntraError: If a notebook is not valid, or a name belongs to no notebook.
+    """
+    known = {}
+    for path in notebooks:
+        files.read(path)
+        known[path] = known_parameters(path)
+    everywhere = sorted({name for names in known.values() for name in names})
+    assigned: dict[Path, dict[str, Any]] = {path: {} for path in known}
+    for key, value in sorted(parameters.items(), key=lambda item: "." in item[0]):
+        stem, _, name = key.rpartition(".")
+        if stem and stem not in {path.stem for path in known}:
+            raise IntraError(_unknown("the book", "notebook", stem, [path.stem for path in known]))
+        targets = [path for path in known if path.stem == stem or not stem]
+        owners = [path for path in targets if name in known[path]]
+        if not owners:
+            where = f"{stem}.ipynb" if stem else ", ".join(path.name for path in known)
+            raise IntraError(_unknown(where, "parameter", name, known[targets[0]] if stem else everywhere))
+        for path in owners:
+            assigned[path][name] = value
+    return assigned
+
+
+def _unknown(where: str, kind: str, name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    guess = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{where}: no {kind} {name!r}.{guess} Known: {', '.join(known) or 'none'}."
+
+
+def execute_notebooks(
+    run_directory: Path,
+    parameters: Mapping[str, Any] | None = None,
+    force: bool = False,
+    *,
+    inputs: Iterable[Path] = (RECORDS,),
+    notebooks: Iterable[Path] | None = None,
+    report: Callable[[str], None] = _say,
+) -> list[Path]:
+    """Execute the notebooks of the book in order, each into `run_directory/notebooks/`.
+
+    A notebook is skipped when it was executed before with the same source, parameters, package, lock and
+    inputs, so that a build that was stopped goes on where it ended.
+
+    Args:
+        run_directory: Folder for executed copies; created if missing.
+        parameters: Values as in `assign_parameters`.
+        force: Execute even what has not changed.
+        inputs: Files and folders that the notebooks read, besides the package itself.
+        notebooks: Other notebooks than those of the table of contents.
+        report: Called with one line per notebook.
+
+    Returns:
+        The executed copies, in order.
+
+    Raises:
+        IntraError: Before anything runs, if a notebook or a parameter is not valid; later, if a cell or the
+            kernel fails. The message names the cell and the partly executed copy.
+        KeyboardInterrupt: If stopped by the user. No unfinished copy is left behind.
+    """
+    sources = list(book_notebooks() if notebooks is None else notebooks)
+    assigned = assign_parameters(sources, parameters or {})
+    surroundings = digest([PACKAGE, LOCK, *inputs])
+    copies = []
+    for source, values in assigned.items():
+        output = run_directory / "notebooks" / source.name
+        stamp = run_directory / "stamps" / source.stem
+        wanted = digest([], files.source_digest(files.read(source)), repr(sorted(values.items())), surroundings)
+        copies.append(output)
+        if not force and output.is_file() and stamp.is_file() and stamp.read_text() == wanted:
+            report(f"{source.stem:<32} unchanged")
+            continue
+        start = time.perf_counter()
+        stamp.unlink(missing_ok=True)
+        files.write(_execute(source, values, run_directory), output)
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(wanted)
+        report(f"{source.stem:<32} {time.perf_counter() - start:6.1f} s")
+    return copies
+
+
+def _execute(source: Path, values: Mapping[str, Any], run_directory: Path) -> Any:
+    """Run one notebook and return the cleaned result; on failure leave the part that ran in `failed/`."""
+    import logging
+
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    # ipykernel tells once per kernel that it talks to us over plain TCP on this machine
+    quiet = Config(KernelManager={"transport_encryption": "auto"})
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    working = run_directory / "working"
+    working.mkdir(parents=True, exist_ok=True)
+    partial = working / source.name
+    failed = run_directory / "failed" / source.name
+    failed.unlink(missing_ok=True)
+    try:
+        with _kernel_environment():
+            notebook = papermill.execute_notebook(
+                source,
+                partial,
+                parameters=dict(values),
+                kernel_name="python3",
+                cwd=working,
+                progress_bar=False,
+                coalesce_streams=True,
+                record_timing=False,
+                config=quiet,
+            )
+    except KeyboardInterrupt:
+        message = f"interrupted in {source.name}; start again to go on from this notebook"
+        raise KeyboardInterrupt(message) from None
+    except Exception as error:
+        if isinstance(error, PapermillExecutionError):
+            place = f"cell {error.exec_count}: {error.ename}: {_first_line(error.evalue)}"
+        else:  # the kernel did not start, or died
+            place = f"{type(error).__name__}: {_first_line(error)}"
+        if partial.is_file():
+            failed.parent.mkdir(exist_ok=True)
+            os.replace(partial, failed)
+            place += f" (what ran is in {_short(failed)})"
+        raise IntraError(f"{source.name}: {place}") from error
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+    return files.clean(notebook)
+
+
+@contextlib.contextmanager
+def _kernel_environment() -> Iterator[None]:
+    added = {name: value for name, value in KERNEL_ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def _first_line(error: object) -> str:
+    """Return the first line of a message, since a one-line error has room for no more."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def stage_site(
+    run_directory: Path, site_directory: Path, status_markdown: str, *, root: Path = ROOT
+) -> None:
+    """Put the sources of the book together: settings, prose pages, executed notebooks, status page.
+
+    Args:
+        run_directory: Folder whose `notebooks/` holds the executed copies.
+        site_directory: Folder to create; what it held before is removed.
+        status_markdown: Text of `book/status.md`, the page on how this book was made.
+        root: Folder with `_config.yml` and `book/`.
+
+    Raises:
+        IntraError: If a page of the table of contents is missing.
+    """
+    shutil.rmtree(site_directory, ignore_errors=True)
+    ignore = shutil.ignore_patterns("records", "_toc.yml", "__pycache__", ".*")
+    shutil.copytree(root / "book", site_directory / "book", ignore=ignore)
+    shutil.copy(root / "_config.yml", site_directory)
+    shutil.copy(root / "book" / "_toc.yml", site_directory)
+    (site_directory / "book" / "status.md").write_text(status_markdown, encoding="utf-8")
+    (site_directory / "notebooks").mkdir()
+    for page in pages(root / "book" / "_toc.yml"):
+        executed = run_directory / f"{page}.ipynb"
+        if page.startswith("notebooks/") and executed.is_file():
+            shutil.copy(executed, site_directory / "notebooks")
+        if not any((site_directory / f"{page}{suffix}").is_file() for suffix in (".md", ".ipynb")):
+            raise IntraError(f"{page}: the table of contents names this page, but there is none")
+
+
+def render_book(site_directory: Path, html_directory: Path) -> bool:
+    """Render a staged site; warnings are errors. The old pages stay until the new ones are complete.
+
+    Args:
+        site_directory: What `stage_site` made.
+        html_directory: Where the pages go, `index.html` first.
+
+    Returns:
+        Whether it rendered; False when the pages were already those of this site.
+
+    Raises:
+        IntraError: With the first warning and the place of the log.
+    """
+    stamp = html_directory.with_name(html_directory.name + ".digest")
+    log = html_directory.with_name(html_directory.name + ".log")
+    built = site_directory / "_build"
+    shutil.rmtree(built, ignore_errors=True)
+    wanted = digest([site_directory, LOCK])
+    if stamp.is_file() and stamp.read_text() == wanted and (html_directory / "index.html").is_file():
+        return False
+    # --all: otherwise a page keeps the numbers that it took from another page's old outputs
+    command = [sys.executable, "-c", "import sys; from jupyter_book.cli.main import main; sys.exit(main())"]
+    command += ["build", str(site_directory), "--all", "-W", "-n", "--keep-going", "-q"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(output, encoding="utf-8")
+    if done.returncode or not (built / "html" / "index.html").is_file():
+        lines = [line.strip() for line in output.splitlines() if line.strip()]
+        told = [line for line in lines if re.search(r"WARNING|ERROR|Error:", line)] or lines[-1:]
+        first = told[0].replace(f"{site_directory}{os.sep}", "") if told else f"status {done.returncode}"
+        raise IntraError(f"the book did not render: {first} (log: {_short(log)})")
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(html_directory, ignore_errors=True)
+    os.replace(built / "html", html_directory)
+    shutil.rmtree(built, ignore_errors=True)
+    stamp.write_text(wanted)
+    return True
+
+
+def accept(
+    run_directory: Path,
+    notebooks: Iterable[Path] | None = None,
+    *,
+    report: Callable[[str], None] = _say,
+) -> list[Path]:
+    """Carry the outputs of the executed copies back to the notebooks that are committed.
+
+    Args:
+        run_directory: Folder that `execute_notebooks` filled.
+        notebooks: Other notebooks than those of the table of contents.
+        report: Called with one line per changed notebook.
+
+    Returns:
+        The notebooks that changed.
+
+    Raises:
+        IntraError: Before anything is written, if a copy is missing or was made from another source.
+    """
+    accepted = {}
+    for source in book_notebooks() if notebooks is None else notebooks:
+        executed = files.read(run_directory / "notebooks" / source.name)
+        if files.source_digest(executed) != files.source_digest(files.read(source)):
+            raise IntraError(f"{source.name}: changed since it was executed; execute it again first")
+        accepted[source] = files.clean(files.without_injected(executed))
+    changed = []
+    for source, notebook in accepted.items():
+        before = source.read_bytes()
+        files.write(notebook, source)
+        if source.read_bytes() != before:
+            changed.append(source)
+            report(f"{source.name}: outputs accepted")
+    return changed
