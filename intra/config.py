@@ -14,13 +14,13 @@ class Profile:
     """The pretrained parts that a study is run with (each name is a key of its registry)."""
 
     text: str
-    """Key of `encoders.text.TEXT_ENCODERS`."""
+    """Key of `components.TEXT_ENCODERS`."""
     vision: str
-    """Key of `encoders.vision.VISION_ENCODERS`."""
+    """Key of `components.VISION_ENCODERS`."""
     knowledge: str
-    """Key of `generation.knowledge.KNOWLEDGE_SOURCES`."""
+    """Key of `components.KNOWLEDGE_SOURCES`."""
     attributes: str
-    """Key of `generation.attributes.ATTRIBUTE_SOURCES`."""
+    """Key of `components.ATTRIBUTE_SOURCES`."""
     conversations_per_split: int | None = None
     """Keep only the first so many conversations of each split; None keeps all."""
 
@@ -30,7 +30,7 @@ PROFILES = {
         text="multilingual-e5-small", vision="sticker-vit", knowledge="retrieved", attributes="tagger-and-ocr"
     ),
     "smoke": Profile(
-        text="tiny-bert", vision="tiny-vit", knowledge="retrieved", attributes="fixed", conversations_per_split=24
+        text="tiny-bert", vision="tiny-vit", knowledge="retrieved", attributes="tiny-tagger", conversations_per_split=24
     ),
 }
 

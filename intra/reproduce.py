@@ -117,9 +117,7 @@ def known_parameters(notebook: Path) -> list[str]:
     return list(papermill.inspect_notebook(str(notebook)))
 
 
-def assign_parameters(
-    notebooks: Iterable[Path], parameters: Mapping[str, Any]
-) -> dict[Path, dict[str, Any]]:
+def assign_parameters(notebooks: Iterable[Path], parameters: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
     """Give each notebook the parameters meant for it.
 
     A plain name (`seeds`) goes to every notebook that has this parameter. A name with the notebook in front
@@ -198,7 +196,9 @@ def execute_notebooks(
     for source, values in assigned.items():
         output = run_directory / "notebooks" / source.name
         stamp = run_directory / "stamps" / source.stem
-        wanted = digest([], files.source_digest(files.read(source)), repr(sorted(values.items())), surroundings)
+        wanted = digest(
+            [], files.source_digest(files.read(source)), repr(sorted(values.items())), surroundings
+        )
         copies.append(output)
         if not force and output.is_file() and stamp.is_file() and stamp.read_text() == wanted:
             report(f"{source.stem:<32} unchanged")
@@ -218,10 +218,7 @@ def _execute(source: Path, values: Mapping[str, Any], run_directory: Path) -> An
 
     import papermill
     from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
 
-    # ipykernel tells once per kernel that it talks to us over plain TCP on this machine
-    quiet = Config(KernelManager={"transport_encryption": "auto"})
     logging.getLogger("papermill").setLevel(logging.ERROR)
     working = run_directory / "working"
     working.mkdir(parents=True, exist_ok=True)
@@ -235,11 +232,12 @@ def _execute(source: Path, values: Mapping[str, Any], run_directory: Path) -> An
                 partial,
                 parameters=dict(values),
                 kernel_name="python3",
-                cwd=working,
+                cwd=run_directory,  # not the notebooks' folder, which stays as it is
                 progress_bar=False,
                 coalesce_streams=True,
                 record_timing=False,
-                config=quiet,
+                # or each kernel warns that it talks over plain TCP, and writes a traceback when interrupted
+                extra_arguments=["--IPKernelApp.log_level=50"],
             )
     except KeyboardInterrupt:
         message = f"interrupted in {source.name}; start again to go on from this notebook"
@@ -280,9 +278,7 @@ def _short(path: Path) -> Path:
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
-def stage_site(
-    run_directory: Path, site_directory: Path, status_markdown: str, *, root: Path = ROOT
-) -> None:
+def stage_site(run_directory: Path, site_directory: Path, status_markdown: str, *, root: Path = ROOT) -> None:
     """Put the sources of the book together: settings, prose pages, executed notebooks, status page.
 
     Args:

@@ -13,8 +13,22 @@ from packaging.utils import canonicalize_name
 from intra.paths import ROOT
 
 LOCK = ROOT / "requirements.lock"
-NEEDED = """jupyter-book jupyterlab papermill torch transformers open-clip-torch seaborn pandas pytest nbval
-    ipykernel sphinx-mathjax-offline uv setuptools""".split()
+NEEDED = {
+    "ipykernel",
+    "jupyter-book",
+    "jupyterlab",
+    "nbval",
+    "open-clip-torch",
+    "pandas",
+    "papermill",
+    "pytest",
+    "seaborn",
+    "setuptools",
+    "sphinx-mathjax-offline",
+    "torch",
+    "transformers",
+    "uv",
+}
 
 
 def pins(text: str) -> dict[str, Requirement]:
@@ -96,7 +110,7 @@ def test_the_lock_names_no_host_and_no_place():
 
 
 def test_the_tools_of_the_study_are_locked(locked):
-    assert [name for name in NEEDED if name not in locked] == []
+    assert set(locked) >= NEEDED
     assert int(str(locked["jupyter-book"].specifier)[2:].split(".")[0]) == 1
 
 
@@ -137,11 +151,8 @@ def test_make_takes_uv_from_the_lock(locked):
 
 def test_make_refuses_an_old_python_in_one_line(tmp_path):
     old = tmp_path / "python3"
-    old.write_text(
-        "#!/bin/sh\n"
-        'if [ "$1" = -c ]; then exec python3 -c "import sys; sys.version_info = (3, 10); exec(sys.argv[1])" "$2"\n'
-        "fi\nexit 99\n"
-    )
+    pretend = "import sys; sys.version_info = (3, 10); exec(sys.argv[1])"
+    old.write_text(f'#!/bin/sh\n[ "$1" = -c ] || exit 99\nexec python3 -c "{pretend}" "$2"\n')
     old.chmod(0o755)
     done = subprocess.run(
         ["make", "--always-make", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}", "env"],

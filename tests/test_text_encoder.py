@@ -411,7 +411,7 @@ def test_loading_is_lazy_quiet_and_leaves_the_generator_alone(tiny_bert, capfd):
 
 
 def test_import_needs_no_torch():
-    code = "import sys, intra.encoders.text as t; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    code = "import sys, intra.encoders.text; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], env=dict(os.environ)).returncode == 0
 
 
@@ -443,7 +443,7 @@ def test_wrong_arguments_are_refused(tiny, tiny_checkpoint):
         text.TransformerTextEncoder(tiny_checkpoint, pooling="max")
     with pytest.raises(ValueError, match="document"):
         text.TransformerTextEncoder(tiny_checkpoint, prefixes={"document": ""})
-    with pytest.raises(ValueError, match="max_tokens is 4"):
+    with pytest.raises(ValueError, match="not 4, 32"):
         text.TransformerTextEncoder(tiny_checkpoint, max_tokens=4)
     with pytest.raises(ValueError, match="one string"):
         tiny.encode("一二")

@@ -1,20 +1,20 @@
 """Table I of the paper, and the distribution of intentions (Figure 2), for any data set."""
 
-import re
+import logging
 
+import jieba
 import pandas as pd
 
 from intra.data.schema import SPLITS, Dataset
 
-_WORD = re.compile(r"[一-鿿]|[A-Za-z]+|\d+|[^\s\w]")
-
+jieba.setLogLevel(logging.WARNING)  # it reports on stderr where its dictionary is cached
 
 def count_tokens(text: str) -> int:
-    """Tokens of a text: a Chinese character, a run of Latin letters or digits, or a mark each count one.
+    """Words of a text as `jieba` cuts it, marks and emoji counted, white space not.
 
     The paper does not name its tokenizer; its 5.4 tokens an utterance fit words, not characters.
     """
-    return len(_WORD.findall(text))
+    return sum(not word.isspace() for word in jieba.cut(text))
 
 
 def split_statistics(dataset: Dataset, split: str) -> dict[str, float]:

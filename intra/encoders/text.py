@@ -74,7 +74,8 @@ class TransformerTextEncoder:
             revision: The hub's revision to load. For a folder only a name for its weights, which are then not
                 hashed.
             device: A torch device.
-            local_files_only: Never ask the hub; implied for a folder.
+            local_files_only: Never ask the hub; implied for a folder, and from the first time that the hub
+                cannot be reached.
 
         Raises:
             ValueError: If an argument is outside its range.
@@ -84,7 +85,7 @@ class TransformerTextEncoder:
         if not set(prefixes or {}) <= {"query", "passage"}:
             raise ValueError(f"prefixes are for {sorted(prefixes)}, expected 'query' and 'passage' only")
         if max_tokens < 16 or batch_size < 1:
-            raise ValueError(f"max_tokens is {max_tokens} and batch_size {batch_size}, expected >= 16 and >= 1")
+            raise ValueError(f"expected max_tokens >= 16 and batch_size >= 1, not {max_tokens}, {batch_size}")
         self.checkpoint = str(checkpoint)
         self.pooling = pooling
         self.prefixes = dict(prefixes or {})
@@ -266,15 +267,18 @@ class TransformerTextEncoder:
     @cached_property
     def _commit(self) -> str:
         """Commit on the hub: a branch or a tag may move between two loads, a commit does not."""
+        from huggingface_hub import HfApi
         from transformers.utils import cached_file
 
+        revision = self.revision or "main"
+        if not self.local_files_only:
+            try:
+                return HfApi().model_info(self.checkpoint, revision=revision, timeout=10).sha
+            except Exception:  # whatever the HTTP library raises; the cache may still hold the model
+                # Every further question would cost the hub's retries again, half a minute each.
+                self.local_files_only = True
         with self._explained():
-            path = cached_file(
-                self.checkpoint,
-                "config.json",
-                revision=self.revision or "main",
-                local_files_only=self.local_files_only,
-            )
+            path = cached_file(self.checkpoint, "config.json", revision=revision, local_files_only=True)
         return Path(path).parent.name  # <cache>/models--<name>/snapshots/<commit>/config.json
 
     @cached_property
@@ -320,7 +324,7 @@ class TransformerTextEncoder:
         if self._folder:
             arguments |= {"local_files_only": True}
         else:
-            arguments |= {"local_files_only": self.local_files_only, "revision": self._commit}
+            arguments |= {"revision": self._commit, "local_files_only": self.local_files_only}
         with self._explained():
             return from_pretrained(str(self._folder or self.checkpoint), **arguments)
 
@@ -337,9 +341,9 @@ class TransformerTextEncoder:
         if self._folder:
             return f"The folder {self._folder} is not a whole checkpoint: {first_line}"
         return (
-            f"The text encoder {self.checkpoint} is neither in the local cache nor reachable on the hub; fetch"
-            f" it with `hf download {self.checkpoint}` where there is a network, or name a checkpoint folder"
-            f" ({first_line})"
+            f"The text encoder {self.checkpoint} is neither in the local cache nor reachable on the hub;"
+            f" fetch it with `hf download {self.checkpoint}` where there is a network, or name a"
+            f" checkpoint folder ({first_line})"
         )
 
 

@@ -16,6 +16,7 @@ from intra.errors import IntraError
 FOLDER = Path(__file__).parent
 STICKER_VIT = FOLDER / "sticker-vit.json"
 STICKER_VIT_WEIGHTS = FOLDER / "sticker-vit.safetensors"
+TINY_VIT = FOLDER / "tiny-vit.json"
 
 
 @dataclass(frozen=True)

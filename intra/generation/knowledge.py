@@ -129,7 +129,3 @@ def read_knowledge_base(path: Path = KNOWLEDGE_BASE) -> list[dict]:
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-
-
-KNOWLEDGE_SOURCES = {"retrieved": RetrievedKnowledge}
-"""Key in `config.Profile` to a function of the profile's text encoder."""

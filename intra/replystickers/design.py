@@ -135,16 +135,21 @@ def conversation_rows(split: str) -> list[dict]:
             i = order.pop()
             topic, other = rng.sample(topics, 2)
             threaded = utterances[i] >= 5 and users[i] >= 3
+            neighbour = rng.choice(neighbours[intention]) if rng.random() < AMBIGUOUS else ""
+            usage = rng.choice(["reply", "supplement"])
+            people = rng.sample(names, users[i])
+            if usage == "supplement":  # its last utterance is the sender's: one place less for the others
+                people = people[: utterances[i]]
             rows.append(
                 {
                     "split": split,
                     "instalment": 1 if number < first_instalment(split, count) else 2,
                     "intention": intention,
-                    "neighbour": rng.choice(neighbours[intention]) if rng.random() < AMBIGUOUS else "",
+                    "neighbour": neighbour,
                     "topic": topic,
-                    "usage": rng.choice(["reply", "supplement"]),
+                    "usage": usage,
                     "utterances": utterances[i],
-                    "users": "|".join(rng.sample(names, users[i])),
+                    "users": "|".join(people),
                     "cue": cues[i],
                     # 43 % of the rows are long enough, and carry the side threads of the others too
                     "thread": other if threaded and rng.random() < SIDE_THREAD / 0.43 else "",

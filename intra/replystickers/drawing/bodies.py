@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from intra.replystickers.drawing.styles import Pen, mix
-from intra.replystickers.drawing.svg import curve, ellipse, path, polyline, rectangle, star_points
+from intra.replystickers.drawing.svg import Box, curve, ellipse, path, polyline, rectangle, star_points
 
 if TYPE_CHECKING:
     from intra.replystickers.drawing.characters import Character, Palette
@@ -245,6 +245,15 @@ EARS: dict[str, Callable[[Pen, Palette], tuple[str, str]]] = {
     "feelers": _feelers,
     "stalk": _stalk,
 }
+
+
+EAR_REACH: dict[str, tuple[float, float]] = {
+    "rabbit": (58, 94), "fox": (62, 80), "upright": (58, 78), "cat": (58, 68), "koala": (82, 52), "floppy": (68, 50),
+    "mushroom": (78, 82), "leaves": (58, 86), "steam": (58, 86), "antenna": (68, 78), "spikes": (66, 76), "frog": (58, 60),
+    "hair_bun": (60, 80), "twin_tails": (84, 62), "short_hair": (63, 62), "tuft": (58, 74), "comb": (58, 68),
+    "feelers": (62, 86), "stalk": (58, 76), "blossom": (58, 80), "sheep": (77, 62), "pig": (58, 62),
+}
+"""How far ears reach to the sides and above the middle of the head, where they reach beyond it."""
 
 
 # Markings, on the head and under the face.
@@ -522,6 +531,16 @@ ACCESSORIES: dict[str, tuple[str, Callable[[Pen, Palette], str]]] = {
 }
 
 
+ACCESSORY_TOP: dict[str, float] = {"rainbow": 104, "halo": 72, "cap": 74, "fruit": 78}
+"""How far an accessory reaches above the middle of the head, where it reaches beyond it."""
+
+
+def head_box(character: Character) -> Box:
+    """Box round the head with ears and accessory, before its proportions are applied."""
+    side, top = EAR_REACH.get(character.parts.ears, (60.0, 56.0))
+    return -side, -max(top, ACCESSORY_TOP.get(character.parts.accessory, 0.0)), side, 50.0
+
+
 def accessory(pen: Pen, character: Character, layer: str) -> str:
     """Draw a character's accessory if it belongs to `layer`: back, neck, behind_head or head."""
     where, draw = ACCESSORIES[character.parts.accessory]
@@ -531,7 +550,7 @@ def accessory(pen: Pen, character: Character, layer: str) -> str:
 # Tails, behind the torso and in its frame.
 
 def _tentacles(pen: Pen, palette: Palette) -> str:
-    arms = "M -14 22 Q -34 26 -42 44 M 14 22 Q 34 26 42 44"
+    arms = "M -14 20 Q -44 16 -50 40 Q -50 50 -40 48 M 14 20 Q 44 16 50 40 Q 50 50 40 48"
     return pen.limb(arms, 13, palette.body)
 
 

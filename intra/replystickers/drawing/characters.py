@@ -14,17 +14,19 @@ class Palette:
     """Colours of one character, all `#rrggbb`."""
 
     body: str
-    """Head and hands."""
+    """Head."""
     accent: str
     """Inner ears, belly, beak, hair and markings."""
     outline: str
     """Dark colour of the character: dark patches, glasses, noses."""
     blush: str
     cloth: str
-    """Torso and limbs; equals `body` where the character wears nothing."""
+    """Torso and legs; equals `body` where the character wears nothing."""
     trim: str
     """Accessory."""
     feet: str
+    sleeve: str
+    """Arms."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,10 @@ def _palette(
     cloth: str | None = None,
     trim: str = "#e8534f",
     feet: str | None = None,
+    sleeve: str | None = None,
 ) -> Palette:
-    return Palette(body, accent, outline, blush, cloth or body, trim, feet or cloth or body)
+    worn = cloth or body
+    return Palette(body, accent, outline, blush, worn, trim, feet or worn, sleeve or worn)
 
 
 _CAST = [
@@ -97,7 +101,7 @@ _CAST = [
     ),
     Character(
         "panda", "熊猫", "panda", Parts("wide", "panda", "bear", "eye_patches", "none", "round"),
-        _palette("#fbfbf7", "#46424c", cloth="#fbfbf7", feet="#55505c"), "outline", eyes="shine",
+        _palette("#fbfbf7", "#46424c", feet="#5d5866", sleeve="#5d5866"), "outline", eyes="shine",
     ),
     Character(
         "frog", "青蛙", "frog", Parts("wide", "frog", "none", "pale_chin", "none", "none"),
@@ -209,7 +213,7 @@ _CAST = [
     ),
     Character(
         "capybara", "卡皮巴拉", "capybara", Parts("loaf", "mouse", "capybara", "none", "fruit", "none"),
-        _palette("#b98d62", "#8a6242", trim="#ffa531"), "flat", eyes="dot",
+        _palette("#b98d62", "#96694a", trim="#ffa531"), "flat", width=0.95, height=1.06, eyes="dot",
     ),
     Character(
         "avocado", "牛油果", "avocado", Parts("pear", "stalk", "none", "flesh", "none", "none", "pit"),
@@ -279,13 +283,14 @@ def _random_palette(rng: random.Random) -> Palette:
     hue = rng.random()
     body = from_hls(hue, rng.uniform(0.66, 0.93), rng.uniform(0.25, 0.9))
     accent = from_hls((hue + rng.choice([0.03, 0.1, 0.5, 0.9])) % 1, rng.uniform(0.45, 0.9), rng.uniform(0.4, 0.9))
-    cloth = from_hls(rng.random(), rng.uniform(0.55, 0.75), 0.6)
+    cloth = rng.choice([body, body, from_hls(rng.random(), rng.uniform(0.55, 0.75), 0.6)])
     return Palette(
         body=body,
         accent=accent,
         outline="#3d3238",
         blush="#ff9aa5",
-        cloth=rng.choice([body, body, cloth]),
+        cloth=cloth,
         trim=from_hls(rng.random(), 0.55, 0.75),
         feet=rng.choice([body, mix(body, "#4a3040", 0.5), accent]),
+        sleeve=cloth,
     )

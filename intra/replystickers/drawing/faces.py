@@ -162,7 +162,7 @@ def _gritted(pen: Pen) -> str:
 
 
 def _roar(pen: Pen) -> str:
-    outer = curve([(-17, 13), (0, 10), (17, 13), (27, 38), (0, 43), (-27, 38)], tension=0.11)
+    outer = curve([(-17, 13), (0, 10), (17, 13), (26, 37), (0, 41), (-26, 37)], tension=0.11)
     upper = polyline([(-15, 14), (15, 14), (12, 20), (7, 16), (0, 21), (-7, 16), (-12, 20)], closed=True)
     return pen.detail(outer, _DARK, 3.4) + pen.spot(ellipse(0, 37, 14, 5), _TONGUE) + pen.spot(upper, _WHITE)
 

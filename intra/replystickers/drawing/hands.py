@@ -49,14 +49,20 @@ def _praying(pen: Pen, fill: str) -> str:
     return pen.merged([(outline, 0)], fill) + pen.line("M 0 -21 L 0 17", 2.6)
 
 
+def _mitt(pen: Pen, fill: str) -> str:
+    folds = "M -4.5 -9 L -5 -19 M 1 -9 L 1 -21 M 6.5 -9 L 7 -18"
+    return pen.merged([(ellipse(0, -3, 12, 20), 0), ("M -6 8 L -15 2", 8)], fill) + pen.line(folds, 2.2)
+
+
 def _clapping(pen: Pen, fill: str) -> str:
-    return pen.merged([(ellipse(0, 0, 9, 17), 0), ("M 4 4 L 12 -4", 7)], fill)
+    fingers = pen.line("M 3 -8 L 8 -12 M 4 -2 L 9.5 -5 M 4 4 L 10 2", 2)
+    return pen.merged([(ellipse(0, -1, 10.5, 18), 0), ("M -4 -2 L -10 -14", 6.5)], fill) + fingers
 
 
 def _heart_ring(pen: Pen, fill: str) -> str:
-    ring = heart(0, 0, 40)
-    inside = pen.spot(heart(0, 0, 30), "#ff5d7e")
-    return pen.merged([(ring, 10), (ring, 0)], fill) + inside + pen.line("M 0 -12 L 0 -6 M 0 16 L 0 22", 2)
+    ring = heart(0, 0, 42)
+    fingers = "M -21 -22 L -17 -15 M -29 -12 L -22 -9 M 21 -22 L 17 -15 M 29 -12 L 22 -9 M 0 -14 L 0 -6 M 0 17 L 0 25"
+    return pen.merged([(ring, 13), (ring, 0)], fill) + pen.detail(heart(0, 0, 33), "#ff4d72") + pen.line(fingers, 2.4)
 
 
 HANDS: dict[str, Callable[[Pen, str], str]] = {
@@ -67,6 +73,7 @@ HANDS: dict[str, Callable[[Pen, str], str]] = {
     "thumb": _thumb,
     "pointer": _pointer,
     "tray": _tray,
+    "mitt": _mitt,
     "praying": _praying,
     "clapping": _clapping,
     "heart_ring": _heart_ring,
@@ -75,4 +82,9 @@ HANDS: dict[str, Callable[[Pen, str], str]] = {
 
 def reach(kind: str) -> float:
     """How far a hand of this kind extends from its origin."""
-    return {"paw": 16.0, "fist": 17.0, "pointer": 33.0, "heart_ring": 29.0}.get(kind, REACH)
+    return {"paw": 16.0, "fist": 17.0, "pointer": 33.0, "heart_ring": 33.0}.get(kind, REACH)
+
+
+def wrist(kind: str) -> tuple[float, float]:
+    """Where the arm of the right side meets a hand of this kind."""
+    return {"heart_ring": (22.0, 8.0), "praying": (5.0, 14.0)}.get(kind, (0.0, 8.0))

@@ -3,6 +3,8 @@
 import colorsys
 import random
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from intra.replystickers.drawing.svg import ellipse, number
 
@@ -42,6 +44,8 @@ class Pen:
 
     contour = 4.2
     """Width of the contour round a shape."""
+    boldness = 1.0
+    """Factor on the width of lines."""
 
     def __init__(self, rng: random.Random):
         """Start with no shared definitions.
@@ -51,7 +55,15 @@ class Pen:
         """
         self.rng = rng
         self.definitions: dict[str, str] = {}
+        self.zoom = 1.0
         self.ink = "#2b2328"
+
+    @contextmanager
+    def zoomed(self, scale: float) -> Iterator[None]:
+        """Keep contours and lines at their width while something is drawn to be enlarged by `scale`."""
+        self.zoom = scale
+        yield
+        self.zoom = 1.0
 
     def tone(self, colour: str) -> str:
         """The style's version of a palette colour."""
@@ -79,7 +91,7 @@ class Pen:
             parts: Path and stroke width of each part; width 0 fills the path.
             fill: Colour inside the common contour.
         """
-        return self._layer(parts, self.edge(fill), 2 * self.contour * 0.85) + self._layer(parts, self.tone(fill), 0)
+        return self._layer(parts, self.edge(fill), 1.7 * self.contour / self.zoom) + self._layer(parts, self.tone(fill), 0)
 
     def limb(self, d: str, width: float, fill: str) -> str:
         """A thick rounded stroke with a contour."""
@@ -92,7 +104,8 @@ class Pen:
     def spot(self, d: str, fill: str, opacity: float = 1.0) -> str:
         """A small or flat area without contour."""
         alpha = "" if opacity == 1 else f' opacity="{number(opacity)}"'
-        return f'<path d="{d}" fill="{self.tone(fill)}"{alpha}/>'
+        paint = fill if fill == self.ink else self.tone(fill)
+        return f'<path d="{d}" fill="{paint}"{alpha}/>'
 
     def detail(self, d: str, fill: str, width: float = 2.6) -> str:
         """A small closed feature with a thin contour."""
@@ -103,7 +116,7 @@ class Pen:
 
     def line(self, d: str, width: float = 4.0, colour: str | None = None) -> str:
         """An open stroke, in ink unless a colour is given."""
-        paint = self.ink if colour is None else self.tone(colour)
+        paint = self.tone(colour) if colour else self.ink
         return (
             f'<path d="{d}" fill="none" stroke="{paint}" stroke-width="{number(width * self.weight)}" '
             'stroke-linecap="round" stroke-linejoin="round"/>'
@@ -122,7 +135,7 @@ class Pen:
     @property
     def weight(self) -> float:
         """Factor on the width of lines."""
-        return 1.0
+        return self.boldness / self.zoom
 
     def _layer(self, parts: list[tuple[str, float]], colour: str, extra: float) -> str:
         pieces = []
@@ -169,7 +182,7 @@ class FlatPen(Pen):
     def merged(self, parts: list[tuple[str, float]], fill: str) -> str:
         """A darker edge on one side sets a limb off from the body behind it."""
         light = self.tone(fill)
-        shadow = self._layer(parts, mix(light, "#3a2560", 0.3), 3.4)
+        shadow = self._layer(parts, mix(light, "#3a2560", 0.34), 3.8 / self.zoom)
         return shadow + self._layer(parts, mix(light, "#ffffff", 0.1), 0)
 
     def patch(self, d: str, fill: str) -> str:
@@ -194,7 +207,7 @@ class SketchPen(Pen):
     def tone(self, colour: str) -> str:
         """Colours are only hinted at; dark ones stay grey."""
         grey = f"{round(255 * (0.35 + 0.65 * luminance(colour))):02x}"
-        return mix(mix(colour, f"#{grey * 3}", 0.45), "#fffefb", 0.62)
+        return mix(mix(colour, f"#{grey * 3}", 0.3), "#fffefb", 0.52)
 
     def shape(self, d: str, fill: str) -> str:
         """Fill, hatching and two strokes that do not quite agree."""
@@ -203,8 +216,8 @@ class SketchPen(Pen):
 
     def merged(self, parts: list[tuple[str, float]], fill: str) -> str:
         """Contour of wobbling width."""
-        outer = self._layer([(self._wobble(d, 1.0), width) for d, width in parts], self.ink, 4.4)
-        second = self._layer([(self._wobble(d, 1.6), width) for d, width in parts], self.ink, 3.2)
+        outer = self._layer([(self._wobble(d, 1.0), width) for d, width in parts], self.ink, 4.4 / self.zoom)
+        second = self._layer([(self._wobble(d, 1.6), width) for d, width in parts], self.ink, 3.2 / self.zoom)
         return outer + f'<g opacity="0.5">{second}</g>' + self._layer(parts, self.tone(fill), 0)
 
     def detail(self, d: str, fill: str, width: float = 2.6) -> str:
@@ -214,7 +227,7 @@ class SketchPen(Pen):
     def line(self, d: str, width: float = 4.0, colour: str | None = None) -> str:
         """Two thin strokes."""
         paint = self.ink if colour is None else mix(colour, self.ink, 0.3)
-        return self._strokes(d, width * 0.62, paint)
+        return self._strokes(d, width * 0.62 / self.zoom, paint)
 
     def spot(self, d: str, fill: str, opacity: float = 1.0) -> str:
         """Dark areas are hatched, others only tinted."""
@@ -251,15 +264,15 @@ class PastelPen(Pen):
     def __init__(self, rng: random.Random):
         """Use a warm brown."""
         super().__init__(rng)
-        self.ink = "#7b4f5c"
+        self.ink = "#6b3f50"
 
     def tone(self, colour: str) -> str:
         """Wash a colour out."""
-        return mix(colour, "#fff7f4", 0.38)
+        return mix(colour, "#fff7f4", 0.26)
 
     def edge(self, fill: str) -> str:
         """A deeper version of the fill."""
-        return mix(saturate(fill, 0.8), "#8d4a6b", 0.5)
+        return mix(saturate(fill, 0.8), "#8d4a6b", 0.58)
 
     def paint(self, fill: str) -> str:
         """Light from the upper left."""
@@ -276,17 +289,13 @@ class PastelPen(Pen):
 class BoldPen(Pen):
     """Very thick contours, saturated colours and halftone dots."""
 
-    contour = 7.0
+    contour = 6.4
+    boldness = 1.25
 
     def __init__(self, rng: random.Random):
         """Use black."""
         super().__init__(rng)
         self.ink = "#100c14"
-
-    @property
-    def weight(self) -> float:
-        """Lines are heavier."""
-        return 1.3
 
     def tone(self, colour: str) -> str:
         """Push the saturation up."""

@@ -1,0 +1,221 @@
+"""What every system is given: frozen features of queries, galleries and labels, cached by content."""
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from intra.components import Components, components
+from intra.config import PROFILES, RunConfig
+from intra.data.context import context_text
+from intra.data.intentions import INTENTIONS
+from intra.data.reader import load_dataset
+from intra.data.schema import SPLITS, Dataset, Sticker
+from intra.evaluation import make_qrels
+from intra.generation.attributes import ATTRIBUTES, StickerAttributes, describe
+from intra.generation.knowledge import Knowledge, know
+from intra.generation.store import GenerationStore
+from intra.paths import cache_directory
+
+
+@dataclass(frozen=True)
+class Queries:
+    """The conversations of one split."""
+
+    ids: tuple[str, ...]
+    text_features: np.ndarray
+    """H^T of Eq. 3: context and knowledge in one sequence, shape (Q, e), float32."""
+    intentions: np.ndarray
+    """Number of each query's intention, shape (Q,), int64."""
+    stickers: np.ndarray
+    """Column in the gallery of the sticker that was sent, shape (Q,), int64."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The stickers of one split."""
+
+    ids: tuple[str, ...]
+    region_features: np.ndarray
+    """H^I of Eq. 9: patch tokens, shape (G, P, w), float32."""
+    description_features: np.ndarray
+    """H^A of Eq. 8: one vector an attribute, shape (G, A, e), float32; zeros where there is no description."""
+    described: np.ndarray
+    """Whether there is a description, shape (G, A), bool."""
+    intentions: np.ndarray
+    """Number of each sticker's intention, shape (G,), int64; -1 for a sticker that no conversation uses."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One split, ready for a system."""
+
+    queries: Queries
+    gallery: Gallery
+    relevant: np.ndarray
+    """Which stickers are right for a query under intention match, shape (Q, G), bool."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Everything that systems are trained and evaluated on."""
+
+    label_features: np.ndarray
+    """Encoded intention names (E of the label query), shape (C, e), float32."""
+    train: Partition
+    valid: Partition
+    test: Partition
+
+
+def build_features(config: RunConfig, store: Path) -> Features:
+    """Features of a run; the part of the config that decides them is the data set, the profile and the window.
+
+    Args:
+        config: Of the run.
+        store: Folder of the generation stores `knowledge.jsonl` and `attributes.jsonl`.
+
+    Returns:
+        Text features are standardised by mean and deviation of the training split (labels by their own):
+        sentence embeddings share a large common part that small layers would first have to unlearn.
+    """
+    return _build(config.dataset, config.profile, config.window, store)
+
+
+@functools.lru_cache(maxsize=4)
+def _build(dataset_name: str, profile: str, window: int, store: Path) -> Features:
+    dataset, parts = profile_dataset(dataset_name, profile), components(profile)
+    contexts = {split: _context_features(dataset.split(split), window, parts, store) for split in SPLITS}
+    descriptions = {split: _description_features(dataset.split(split), parts, store) for split in SPLITS}
+    scale_context = Standardiser(contexts["train"])
+    scale_description = Standardiser(descriptions["train"][0][descriptions["train"][1]])
+    labels = _label_features(dataset, parts)
+    partitions = {}
+    for split in SPLITS:
+        vectors, described = descriptions[split]
+        part = dataset.split(split)
+        gallery = Gallery(
+            tuple(sticker.id for sticker in part.stickers),
+            _region_features(part, parts),
+            np.where(described[..., None], scale_description(vectors), 0).astype(np.float32),
+            described,
+            _sticker_intentions(part),
+        )
+        queries = _queries(part, scale_context(contexts[split]), gallery)
+        partitions[split] = Partition(queries, gallery, _relevant(part, split, queries, gallery))
+    return Features(Standardiser(labels)(labels), **partitions)
+
+
+def profile_dataset(dataset: str, profile: str) -> Dataset:
+    """The data set, cut to the conversations that the profile keeps (and their stickers)."""
+    loaded, limit = load_dataset(dataset), PROFILES[profile].conversations_per_split
+    if limit is None:
+        return loaded
+    kept = tuple(c for split in SPLITS for c in loaded.split(split).conversations[:limit])
+    used = {c.sticker for c in kept}
+    stickers = tuple(s for s in loaded.stickers if s.id in used)
+    return Dataset(loaded.name, loaded.version, kept, stickers, loaded.intentions)
+
+
+def split_knowledge(part: Dataset, parts: Components, store: Path) -> list[Knowledge]:
+    """Knowledge about each conversation, through the store."""
+    return know(part.conversations, parts.knowledge, GenerationStore(store / "knowledge.jsonl"))
+
+
+def split_attributes(part: Dataset, parts: Components, store: Path) -> list[StickerAttributes]:
+    """Attributes of each sticker, through the store."""
+    return describe(part.stickers, parts.attributes, GenerationStore(store / "attributes.jsonl"))
+
+
+class Standardiser:
+    """Subtract a mean and divide by a deviation, dimension by dimension."""
+
+    def __init__(self, sample: np.ndarray):
+        """Take both from a sample, shape (N, e)."""
+        self.mean = sample.mean(axis=0)
+        self.deviation = np.maximum(sample.std(axis=0), 1e-6)
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """Standardise vectors of shape (..., e)."""
+        return ((vectors - self.mean) / self.deviation).astype(np.float32)
+
+
+def _context_features(part: Dataset, window: int, parts: Components, store: Path) -> np.ndarray:
+    contexts = [context_text(conversation, window) for conversation in part.conversations]
+    knowledge = [k.text for k in split_knowledge(part, parts, store)]
+    return cached(
+        [parts.text.name, "pairs", *contexts, *knowledge], lambda: parts.text.encode_pairs(contexts, knowledge)
+    )
+
+
+def _description_features(part: Dataset, parts: Components, store: Path) -> tuple[np.ndarray, np.ndarray]:
+    attributes = split_attributes(part, parts, store)
+    texts = [[each.description(name) for name in ATTRIBUTES] for each in attributes]
+    described = np.array([[bool(text) for text in row] for row in texts])
+    distinct = sorted({text for row in texts for text in row if text})
+    encoded = cached(
+        [parts.text.name, "passages", *distinct], lambda: parts.text.encode(distinct, kind="passage")
+    )
+    vectors = np.zeros((*described.shape, encoded.shape[1]), np.float32)
+    place = {text: number for number, text in enumerate(distinct)}
+    vectors[described] = encoded[[place[text] for row in texts for text in row if text]]
+    return vectors, described
+
+
+def _label_features(dataset: Dataset, parts: Components) -> np.ndarray:
+    names = [INTENTIONS.get(intention, intention) for intention in dataset.intentions]
+    return cached([parts.text.name, "labels", *names], lambda: parts.text.encode(names))
+
+
+def _region_features(part: Dataset, parts: Components) -> np.ndarray:
+    digests = [_file_digest(sticker) for sticker in part.stickers]
+    images = [sticker.image for sticker in part.stickers]
+    return cached([parts.vision.name, "regions", *digests], lambda: parts.vision.encode(images).regions)
+
+
+def _queries(part: Dataset, text_features: np.ndarray, gallery: Gallery) -> Queries:
+    column = {sticker: number for number, sticker in enumerate(gallery.ids)}
+    number = {intention: n for n, intention in enumerate(part.intentions)}
+    return Queries(
+        tuple(c.id for c in part.conversations),
+        text_features,
+        np.array([number[c.intention] for c in part.conversations]),
+        np.array([column[c.sticker] for c in part.conversations]),
+    )
+
+
+def _sticker_intentions(part: Dataset) -> np.ndarray:
+    number = {intention: n for n, intention in enumerate(part.intentions)}
+    labels = part.sticker_intentions()
+    return np.array([number[labels[s.id]] if s.id in labels else -1 for s in part.stickers])
+
+
+def _relevant(part: Dataset, split: str, queries: Queries, gallery: Gallery) -> np.ndarray:
+    qrels = make_qrels(part, split, "intention")
+    return np.array([[sticker in qrels[query] for sticker in gallery.ids] for query in queries.ids])
+
+
+def _file_digest(sticker: Sticker) -> str:
+    return hashlib.sha256(sticker.image.read_bytes()).hexdigest()
+
+
+def cached(key: list[str], compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array from the cache folder, computed and kept if it is not there.
+
+    Args:
+        key: Everything that decides the array.
+        compute: Makes it.
+    """
+    digest = hashlib.sha256("\0".join(key).encode()).hexdigest()[:32]
+    path = cache_directory() / "features" / f"{digest}.npy"
+    if not path.exists():
+        array = compute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        with unfinished.open("wb") as file:
+            np.save(file, array)
+        os.replace(unfinished, path)
+    return np.load(path)

@@ -1,0 +1,145 @@
+"""The record of a run: everything a table or a figure may quote, written once and whole.
+
+    <root>/<study>/<run>/record.json     config, digests, selection, history, metrics, environment
+                         test.run.gz     the ranked gallery of every test query (TREC run file)
+                         details.npz     arrays that notebooks show (where the system has any)
+                         weights.safetensors   (where the system has any; not kept in the reference)
+    <root>/qrels/{intention,exact}.qrels
+    <root>/generated/{knowledge,attributes}.jsonl
+"""
+
+import ast
+import functools
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from intra.config import RunConfig
+from intra.errors import IntraError
+from intra.evaluation import Run, read_run
+from intra.paths import PACKAGE
+
+RECORD, RUN, DETAILS, WEIGHTS = "record.json", "test.run.gz", "details.npz", "weights.safetensors"
+DISPLAY_ONLY = ("cli", "figures", "notebooks", "report", "reproduce", "tables", "records")
+"""Modules that no result depends on, and that may change without making the records stale."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run, as it lies in its folder."""
+
+    path: Path
+    content: dict
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's config."""
+        return RunConfig(**self.content["config"])
+
+    @property
+    def system(self) -> str:
+        """Which system was run."""
+        return self.content["config"]["system"]
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.content["config"]["seed"]
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Match (`intention`, `exact`) to metric to mean over the test queries."""
+        return self.content["metrics"]
+
+    def run(self) -> Run:
+        """The ranked lists."""
+        return read_run(self.path / RUN)
+
+    def details(self) -> dict[str, np.ndarray]:
+        """The arrays of `details.npz`; empty where the system has none."""
+        if not (self.path / DETAILS).exists():
+            return {}
+        with np.load(self.path / DETAILS) as arrays:
+            return dict(arrays)
+
+
+def run_name(config: RunConfig) -> str:
+    """Folder name of a run."""
+    return f"{config.system}-seed{config.seed}-{config.digest()}"
+
+
+def read_record(path: Path) -> Record:
+    """Read a finished run.
+
+    Raises:
+        IntraError: If the folder holds no record, or one that selected on test.
+    """
+    try:
+        content = json.loads((path / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise IntraError(f"{path}: holds no {RECORD}") from None
+    except ValueError as error:
+        raise IntraError(f"{path / RECORD}: is no valid JSON: {error}") from None
+    if content["selection"] and content["selection"]["split"] != "valid":
+        raise IntraError(f"{path / RECORD}: selection.split: {content['selection']['split']!r}, expected 'valid'")
+    return Record(path, content)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill, which becomes `path` only if the block ends without an exception."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
+    try:
+        yield unfinished
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@functools.cache
+def code_digest() -> str:
+    """SHA-256 (12 digits) of the code that results depend on: its syntax trees without comments and docstrings."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if name.removesuffix(".py") in DISPLAY_ONLY or name.startswith("replystickers/"):
+            continue
+        digest.update(name.encode())
+        digest.update(_without_docstrings(path.read_text(encoding="utf-8")).encode())
+    return digest.hexdigest()[:12]
+
+
+def _without_docstrings(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [s for s in body if not _is_text(s)] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def environment() -> dict[str, str]:
+    """What the run was made with; two machines may differ here and agree in everything else."""
+    packages = ("numpy", "torch", "transformers", "open_clip_torch")
+    return {"python": platform.python_version(), "machine": platform.machine()} | {p: version(p) for p in packages}

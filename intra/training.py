@@ -1,0 +1,83 @@
+"""The one training loop: Adam on shuffled queries, the epoch chosen on validation."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from intra.config import RunConfig
+from intra.features import Gallery, Partition, Queries
+from intra.metrics import average_precision, rank_candidates
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training left behind besides the model."""
+
+    history: list[dict[str, float]]
+    """One entry an epoch: mean losses on train, mAP (intention match) on valid."""
+    best_epoch: int
+    """Counted from 1; the model holds its weights."""
+
+    @property
+    def validation(self) -> float:
+        """mAP on valid at the best epoch: what the epoch was selected by."""
+        return self.history[self.best_epoch - 1]["valid_mAP"]
+
+
+def fit(
+    model: nn.Module,
+    losses: Callable[[Batch], dict[str, Tensor]],
+    score: Callable[[Queries, Gallery], np.ndarray],
+    train: Partition,
+    valid: Partition,
+    config: RunConfig,
+) -> Fit:
+    """Train a model, and leave it with the weights of its best epoch on validation.
+
+    Args:
+        model: Whose trainable parameters are learned.
+        losses: Named losses of a batch of query numbers {"queries": (B,) int64}; their sum is minimised.
+        score: Scores of a partition by the model as it stands, shape (Q, G).
+        train: Queries and gallery to learn from.
+        valid: Queries and gallery to select on.
+        config: Learning rate, batch size, most epochs, patience and seed.
+    """
+    shuffle = torch.Generator().manual_seed(config.seed)
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=config.learning_rate)
+    history, best, best_state = [], 0, None
+    for epoch in range(1, config.epochs + 1):
+        model.train()
+        means = _epoch(losses, optimiser, len(train.queries.ids), config.batch_size, shuffle)
+        model.eval()
+        history.append({"epoch": epoch, **means, "valid_mAP": partition_map(score, valid)})
+        if not best or history[-1]["valid_mAP"] > history[best - 1]["valid_mAP"]:
+            best, best_state = epoch, deepcopy(model.state_dict())
+        if epoch - best >= config.patience:
+            break
+    model.load_state_dict(best_state)
+    return Fit(history, best)
+
+
+def partition_map(score: Callable[[Queries, Gallery], np.ndarray], partition: Partition) -> float:
+    """Mean average precision (intention match) of a scorer on a partition."""
+    order = rank_candidates(score(partition.queries, partition.gallery), partition.gallery.ids)
+    return float(average_precision(np.take_along_axis(partition.relevant, order, axis=1)).mean())
+
+
+def _epoch(losses, optimiser, count: int, batch_size: int, shuffle: torch.Generator) -> dict[str, float]:
+    """One pass over the training queries; mean of each loss, weighted by batch size."""
+    sums: dict[str, float] = {}
+    for rows in torch.randperm(count, generator=shuffle).split(batch_size):
+        named = losses({"queries": rows})
+        optimiser.zero_grad()
+        sum(named.values()).backward()
+        optimiser.step()
+        for name, value in named.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(rows)
+    return {name: total / count for name, total in sums.items()}
