@@ -3,7 +3,13 @@
 from intra.config import PROFILES, Profile
 from intra.encoders.text import TextEncoder, offline_e5
 from intra.encoders.tiny import tiny_bert
-from intra.encoders.vision import STICKER_VIT, STICKER_VIT_WEIGHTS, TINY_VIT, OpenClipVisionEncoder, VisionEncoder
+from intra.encoders.vision import (
+    STICKER_VIT,
+    STICKER_VIT_WEIGHTS,
+    TINY_VIT,
+    OpenClipVisionEncoder,
+    VisionEncoder,
+)
 from intra.generation.attributes import AttributeSource
 from intra.generation.knowledge import KnowledgeSource, RetrievedKnowledge
 from intra.generation.ocr import CaptionReader

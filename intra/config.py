@@ -30,7 +30,11 @@ PROFILES = {
         text="multilingual-e5-small", vision="sticker-vit", knowledge="retrieved", attributes="tagger-and-ocr"
     ),
     "smoke": Profile(
-        text="tiny-bert", vision="tiny-vit", knowledge="retrieved", attributes="tiny-tagger", conversations_per_split=24
+        text="tiny-bert",
+        vision="tiny-vit",
+        knowledge="retrieved",
+        attributes="tiny-tagger",
+        conversations_per_split=24,
     ),
 }
 

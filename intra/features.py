@@ -120,12 +120,12 @@ def profile_dataset(dataset: str, profile: str) -> Dataset:
     return Dataset(loaded.name, loaded.version, kept, stickers, loaded.intentions)
 
 
-def split_knowledge(part: Dataset, parts: Components, store: Path) -> list[Knowledge]:
+def data_knowledge(part: Dataset, parts: Components, store: Path) -> list[Knowledge]:
     """Knowledge about each conversation, through the store."""
     return know(part.conversations, parts.knowledge, GenerationStore(store / "knowledge.jsonl"))
 
 
-def split_attributes(part: Dataset, parts: Components, store: Path) -> list[StickerAttributes]:
+def data_attributes(part: Dataset, parts: Components, store: Path) -> list[StickerAttributes]:
     """Attributes of each sticker, through the store."""
     return describe(part.stickers, parts.attributes, GenerationStore(store / "attributes.jsonl"))
 
@@ -145,20 +145,19 @@ class Standardiser:
 
 def _context_features(part: Dataset, window: int, parts: Components, store: Path) -> np.ndarray:
     contexts = [context_text(conversation, window) for conversation in part.conversations]
-    knowledge = [k.text for k in split_knowledge(part, parts, store)]
+    knowledge = [k.text for k in data_knowledge(part, parts, store)]
     return cached(
-        [parts.text.name, "pairs", *contexts, *knowledge], lambda: parts.text.encode_pairs(contexts, knowledge)
+        [parts.text.name, "pairs", *contexts, *knowledge],
+        lambda: parts.text.encode_pairs(contexts, knowledge),
     )
 
 
 def _description_features(part: Dataset, parts: Components, store: Path) -> tuple[np.ndarray, np.ndarray]:
-    attributes = split_attributes(part, parts, store)
+    attributes = data_attributes(part, parts, store)
     texts = [[each.description(name) for name in ATTRIBUTES] for each in attributes]
     described = np.array([[bool(text) for text in row] for row in texts])
     distinct = sorted({text for row in texts for text in row if text})
-    encoded = cached(
-        [parts.text.name, "passages", *distinct], lambda: parts.text.encode(distinct, kind="passage")
-    )
+    encoded = cached([parts.text.name, "passages", *distinct], lambda: parts.text.encode(distinct, kind="passage"))
     vectors = np.zeros((*described.shape, encoded.shape[1]), np.float32)
     place = {text: number for number, text in enumerate(distinct)}
     vectors[described] = encoded[[place[text] for row in texts for text in row if text]]

@@ -91,9 +91,5 @@ def without_injected(notebook: Any) -> Any:
 
 def source_digest(notebook: Any) -> str:
     """Digest of what an author writes: sources, cell types and cell metadata, but no outputs."""
-    cells = [
-        [cell.cell_type, cell.source, cell.metadata]
-        for cell in clean(notebook).cells
-        if not is_injected(cell)
-    ]
+    cells = [[cell.cell_type, cell.source, cell.metadata] for cell in clean(notebook).cells if not is_injected(cell)]
     return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()

@@ -1,11 +1,11 @@
 """The record of a run: everything a table or a figure may quote, written once and whole.
 
-    <root>/<study>/<run>/record.json     config, digests, selection, history, metrics, environment
-                         test.run.gz     the ranked gallery of every test query (TREC run file)
-                         details.npz     arrays that notebooks show (where the system has any)
-                         weights.safetensors   (where the system has any; not kept in the reference)
-    <root>/qrels/{intention,exact}.qrels
-    <root>/generated/{knowledge,attributes}.jsonl
+<root>/<profile>/<study>/<run>/record.json     config, digests, selection, history, metrics, environment
+                               test.run.gz     the ranked gallery of every test query (TREC run file)
+                               details.npz     arrays that notebooks show (where the system has any)
+                               weights.safetensors   (where the system has any; not kept in the reference)
+<root>/<profile>/qrels/{intention,exact}.qrels
+<root>/<profile>/generated/{knowledge,attributes}.jsonl
 """
 
 import ast
@@ -60,6 +60,11 @@ class Record:
     def metrics(self) -> dict[str, dict[str, float]]:
         """Match (`intention`, `exact`) to metric to mean over the test queries."""
         return self.content["metrics"]
+
+    @property
+    def root(self) -> Path:
+        """Folder of the profile's records, with qrels and generated text."""
+        return self.path.parents[1]
 
     def run(self) -> Run:
         """The ranked lists."""

@@ -196,9 +196,7 @@ def execute_notebooks(
     for source, values in assigned.items():
         output = run_directory / "notebooks" / source.name
         stamp = run_directory / "stamps" / source.stem
-        wanted = digest(
-            [], files.source_digest(files.read(source)), repr(sorted(values.items())), surroundings
-        )
+        wanted = digest([], files.source_digest(files.read(source)), repr(sorted(values.items())), surroundings)
         copies.append(output)
         if not force and output.is_file() and stamp.is_file() and stamp.read_text() == wanted:
             report(f"{source.stem:<32} unchanged")
@@ -220,9 +218,9 @@ def _execute(source: Path, values: Mapping[str, Any], run_directory: Path) -> An
     from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    working = run_directory / "working"
-    working.mkdir(parents=True, exist_ok=True)
-    partial = working / source.name
+    copies = run_directory / "notebooks"
+    copies.mkdir(parents=True, exist_ok=True)
+    partial = copies / f".{os.getpid()}-{source.name}"
     failed = run_directory / "failed" / source.name
     failed.unlink(missing_ok=True)
     try:
@@ -253,7 +251,7 @@ def _execute(source: Path, values: Mapping[str, Any], run_directory: Path) -> An
             place += f" (what ran is in {_short(failed)})"
         raise IntraError(f"{source.name}: {place}") from error
     finally:
-        shutil.rmtree(working, ignore_errors=True)
+        partial.unlink(missing_ok=True)
     return files.clean(notebook)
 
 

@@ -11,8 +11,10 @@ from intra.components import components
 from intra.config import RunConfig, unknown
 from intra.data.schema import Dataset
 from intra.errors import IntraError
-from intra.evaluation import MATCHES, evaluate, make_qrels, make_run, write_qrels, write_run
-from intra.features import Features, build_features, profile_dataset
+from intra.evaluation import MATCHES, Run, evaluate, make_qrels, make_run, write_qrels, write_run
+from intra.features import Features, build_features, data_attributes, data_knowledge, profile_dataset
+from intra.generation.attributes import StickerAttributes
+from intra.generation.knowledge import Knowledge
 from intra.models import SYSTEMS
 from intra.paths import BUILD, RECORDS
 from intra.records import (
@@ -60,7 +62,7 @@ def load_study(name: str, profile: str = "mini", seeds: Sequence[int] = SEEDS) -
     """
     records = []
     for config in study_configs(name, profile, seeds):
-        reference = RECORDS / name / run_name(config)
+        reference = RECORDS / profile / name / run_name(config)
         records.append(read_record(reference) if reference.exists() else run_one(name, config, FRESH_RECORDS))
     return records
 
@@ -93,6 +95,7 @@ def run_study(
 
 def run_one(study: str, config: RunConfig, root: Path) -> Record:
     """Train and evaluate one config, or read its record if `root` holds one made by this very code."""
+    root = root / config.profile
     path = root / study / run_name(config)
     if path.exists():
         record = read_record(path)
@@ -108,7 +111,10 @@ def run_one(study: str, config: RunConfig, root: Path) -> Record:
     scores = system.score(features.test.queries, features.test.gallery)
     with written_whole(path) as folder:
         content = _content(config, dataset, features, fit, scores)
-        content["seconds"] = {"fit": round(trained - start, 2), "score": round(time.perf_counter() - trained, 3)}
+        content["seconds"] = {
+            "fit": round(trained - start, 2),
+            "score": round(time.perf_counter() - trained, 3),
+        }
         run = make_run(scores, features.test.queries.ids, features.test.gallery.ids)
         write_run(folder / RUN, run, run_name(config))
         if hasattr(system, "save"):
@@ -117,6 +123,29 @@ def run_one(study: str, config: RunConfig, root: Path) -> Record:
             np.savez_compressed(folder / DETAILS, **{k: v.astype(np.float16) for k, v in details.items()})
         (folder / RECORD).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return read_record(path)
+
+
+def score_record(record: Record, split: str) -> tuple[Dataset, Run]:
+    """Rank a split anew with the weights of a record.
+
+    Raises:
+        IntraError: If the system has weights and the record's folder does not hold them.
+    """
+    config = record.config
+    features = build_features(config, record.root / "generated")
+    system = SYSTEMS[config.system](config, features)
+    if hasattr(system, "load"):
+        system.load(record.path / WEIGHTS)
+    else:
+        system.fit(features.train, features.valid)
+    part = getattr(features, split)
+    scores = system.score(part.queries, part.gallery)
+    return profile_dataset(config.dataset, config.profile), make_run(scores, part.queries.ids, part.gallery.ids)
+
+
+def match_metrics(run: Run, dataset: Dataset, split: str) -> dict[str, dict[str, float]]:
+    """Mean of every metric over a split's queries, under both matches, to six decimals."""
+    return {match: evaluate(run, make_qrels(dataset, split, match)).mean().round(6).to_dict() for match in MATCHES}
 
 
 def write_all_qrels(dataset: Dataset, root: Path) -> None:
@@ -131,18 +160,37 @@ def _content(config: RunConfig, dataset: Dataset, features: Features, fit, score
     """What `record.json` says of a run."""
     test = features.test
     run = make_run(scores, test.queries.ids, test.gallery.ids)
-    metrics = {
-        match: {name: round(float(value), 6) for name, value in evaluate(run, make_qrels(dataset, "test", match)).mean().items()}
-        for match in MATCHES
-    }
     return {
         "config": config.as_dict(),
         "digest": config.digest(),
         "code": code_digest(),
-        "dataset": {"name": dataset.name, "version": dataset.version, "queries": len(test.queries.ids), "gallery": len(test.gallery.ids)},
+        "dataset": {
+            "name": dataset.name,
+            "version": dataset.version,
+            "queries": len(test.queries.ids),
+            "gallery": len(test.gallery.ids),
+        },
         "components": components(config.profile).names(),
         "selection": fit and {"split": "valid", "metric": "mAP", "value": fit.validation, "epoch": fit.best_epoch},
         "history": fit.history if fit else [],
-        "metrics": metrics,
+        "metrics": match_metrics(run, dataset, "test"),
         "environment": environment(),
     }
+
+
+def study_root(profile: str) -> Path:
+    """Folder of a profile's records: the reference where there is one, else that of fresh runs."""
+    reference = RECORDS / profile
+    return reference if reference.exists() else FRESH_RECORDS / profile
+
+
+def load_knowledge(profile: str = "mini", dataset: str = "replystickers") -> list[Knowledge]:
+    """What the profile's knowledge source says of every conversation of the data set, from the store."""
+    part = profile_dataset(dataset, profile)
+    return data_knowledge(part, components(profile), study_root(profile) / "generated")
+
+
+def load_attributes(profile: str = "mini", dataset: str = "replystickers") -> list[StickerAttributes]:
+    """What the profile's attribute source says of every sticker of the data set, from the store."""
+    part = profile_dataset(dataset, profile)
+    return data_attributes(part, components(profile), study_root(profile) / "generated")

@@ -7,9 +7,15 @@ import pandas as pd
 
 from intra.evaluation import Qrels, bootstrap_interval, evaluate
 from intra.metrics import METRICS
+from intra.paper import table_two
 from intra.records import Record
 
-SYSTEM_NAMES = {"random": "Random", "majority": "Majority intention", "int_ra": "Int-RA", "oracle": "Oracle intention"}
+SYSTEM_NAMES = {
+    "random": "Random",
+    "majority": "Majority intention",
+    "int_ra": "Int-RA",
+    "oracle": "Oracle intention",
+}
 """Key of `models.SYSTEMS` to the name in print, in the order of the tables."""
 
 
@@ -59,7 +65,10 @@ def to_myst(frame: pd.DataFrame, caption: str, name: str, corner: str = "") -> s
         corner: Heading of the index column.
     """
     heads = [corner, *map(str, frame.columns)]
-    rows = [heads, *([str(index), *map(str, row)] for index, row in zip(frame.index, frame.to_numpy(), strict=True))]
+    rows = [
+        heads,
+        *([str(index), *map(str, row)] for index, row in zip(frame.index, frame.to_numpy(), strict=True)),
+    ]
     body = "\n".join("\n".join(("* - " if n == 0 else "  - ") + cell for n, cell in enumerate(row)) for row in rows)
     return f"```{{list-table}} {caption}\n:name: {name}\n:header-rows: 1\n:stub-columns: 1\n\n{body}\n```"
 
@@ -69,3 +78,21 @@ def to_markdown(frame: pd.DataFrame, corner: str = "") -> str:
     lines = [[corner, *map(str, frame.columns)], ["---"] * (len(frame.columns) + 1)]
     lines += [[str(i), *map(str, row)] for i, row in zip(frame.index, frame.to_numpy(), strict=True)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def beside_paper(ours: pd.DataFrame, chance: dict[str, float]) -> pd.DataFrame:
+    """Int-RA's row of Table II, ours, and exact chance on our test split, in percent.
+
+    Args:
+        ours: Answer of `results` under intention match.
+        chance: Answer of `metrics.expected_by_chance`.
+    """
+    printed = table_two("Int-RA")
+    names = {"P@1": "hit@1", "P@3": "hit@3", "P@5": "hit@5", "mAP": "mAP"}
+    return pd.DataFrame(
+        {
+            "paper, StickerInt": printed,
+            "here, ReplyStickers": {p: ours.loc["Int-RA", (m, "mean")] for p, m in names.items()},
+            "chance here": {p: 100 * chance[m] for p, m in names.items()},
+        }
+    )

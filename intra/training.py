@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from intra.config import RunConfig
 from intra.features import Gallery, Partition, Queries
@@ -26,7 +27,7 @@ class Fit:
 
     @property
     def validation(self) -> float:
-        """mAP on valid at the best epoch: what the epoch was selected by."""
+        """MAP on valid at the best epoch: what the epoch was selected by."""
         return self.history[self.best_epoch - 1]["valid_mAP"]
 
 
@@ -51,7 +52,7 @@ def fit(
     shuffle = torch.Generator().manual_seed(config.seed)
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=config.learning_rate)
     history, best, best_state = [], 0, None
-    for epoch in range(1, config.epochs + 1):
+    for epoch in tqdm(range(1, config.epochs + 1), desc="epochs", delay=2, disable=None, leave=False):
         model.train()
         means = _epoch(losses, optimiser, len(train.queries.ids), config.batch_size, shuffle)
         model.eval()

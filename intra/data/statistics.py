@@ -5,9 +5,10 @@ import logging
 import jieba
 import pandas as pd
 
-from intra.data.schema import SPLITS, Dataset
+from intra.data.schema import SPLITS, Conversation, Dataset
 
 jieba.setLogLevel(logging.WARNING)  # it reports on stderr where its dictionary is cached
+
 
 def count_tokens(text: str) -> int:
     """Words of a text as `jieba` cuts it, marks and emoji counted, white space not.
@@ -51,3 +52,27 @@ def intention_distribution(dataset: Dataset) -> pd.DataFrame:
         }
     )
     return frame.loc[frame.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+
+
+CUE_PLACES = {"last": 1, "2-3 back": 3, "4-6 back": 6}
+"""Place of the cue to its largest distance from the end; farther is `earlier`."""
+
+
+def cue_places(dataset: Dataset) -> pd.DataFrame:
+    """Share of conversations, in percent, by the place of the utterance that gives the reason for the sticker."""
+    places = {
+        split: pd.Series([cue_place(c) for c in dataset.split(split).conversations], dtype=object).value_counts(
+            normalize=True
+        )
+        for split in SPLITS
+    }
+    frame = 100 * pd.DataFrame(places).reindex([*CUE_PLACES, "earlier", "unknown"]).fillna(0)
+    return frame[frame.any(axis=1)]
+
+
+def cue_place(conversation: Conversation) -> str:
+    """Where a conversation's cue sits, counted from the end."""
+    if conversation.cue is None:
+        return "unknown"
+    back = len(conversation.utterances) - conversation.cue + 1
+    return next((place for place, farthest in CUE_PLACES.items() if back <= farthest), "earlier")

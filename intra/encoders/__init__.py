@@ -1,0 +1,1 @@
+"""Pretrained parts: texts and pictures in, features out."""

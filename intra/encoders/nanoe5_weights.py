@@ -463,6 +463,8 @@ def _write_checkpoint(directory: Path, weights: WeightFile, source_digest: str) 
 
 
 def _put_in_place(draft: Path, directory: Path, source_digest: str) -> None:
+    if is_intact(directory, source_digest):
+        return  # another process was quicker, and may be reading its copy already
     if directory.exists():
         # A folder cannot replace a non-empty one, so the damaged copy moves aside first.
         damaged = directory.parent / f"{draft.name}.old"
@@ -471,6 +473,6 @@ def _put_in_place(draft: Path, directory: Path, source_digest: str) -> None:
     try:
         os.replace(draft, directory)
     except OSError:
-        # Another process may have finished the same copy a moment earlier.
+        # The other process may also have finished since that look.
         if not is_intact(directory, source_digest):
             raise

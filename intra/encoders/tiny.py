@@ -33,7 +33,9 @@ def _save(directory: Path) -> None:
     characters = set(KNOWLEDGE_BASE.read_text(encoding="utf-8")) | set("".join(INTENTIONS.values()))
     vocabulary = _SPECIAL + sorted(c for c in characters if not c.isspace())
     tokenizer = BertTokenizer(
-        vocab={token: number for number, token in enumerate(vocabulary)}, do_lower_case=False, model_max_length=128
+        vocab={token: number for number, token in enumerate(vocabulary)},
+        do_lower_case=False,
+        model_max_length=128,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -48,14 +48,18 @@ def open_picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.seek(getattr(image, "n_frames", 1) // 2)
-            rgba = image.convert("RGBA")
+            return on_white(image)
     except FileNotFoundError:
         raise IntraError(f"{path}: the picture does not exist") from None
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise IntraError(f"{path}: is no readable picture ({type(error).__name__})") from None
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """Convert to RGB with transparency composited on white."""
     # open_clip's own conversion would turn transparent pixels black
-    white = Image.new("RGBA", rgba.size, "white")
-    white.alpha_composite(rgba)
+    white = Image.new("RGBA", picture.size, "white")
+    white.alpha_composite(picture.convert("RGBA"))
     return white.convert("RGB")
 
 

@@ -43,9 +43,7 @@ class AttributeSource(Protocol):
         """Yield the attributes of each sticker, in order, seen from its picture alone."""
 
 
-def describe(
-    stickers: Sequence[Sticker], source: AttributeSource, store: GenerationStore
-) -> list[StickerAttributes]:
+def describe(stickers: Sequence[Sticker], source: AttributeSource, store: GenerationStore) -> list[StickerAttributes]:
     """Attributes of each sticker, from the store where its picture has been described before."""
     digests = [hashlib.sha256(sticker.image.read_bytes()).hexdigest() for sticker in stickers]
     by_digest = dict(zip(digests, stickers, strict=True))

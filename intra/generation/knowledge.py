@@ -68,13 +68,9 @@ def event_utterances(conversation: Conversation) -> list[str]:
     return [utterance.text for utterance in conversation.utterances[-EVENT_UTTERANCES:]]
 
 
-def know(
-    conversations: Sequence[Conversation], source: KnowledgeSource, store: GenerationStore
-) -> list[Knowledge]:
+def know(conversations: Sequence[Conversation], source: KnowledgeSource, store: GenerationStore) -> list[Knowledge]:
     """Knowledge about each conversation, from the store where it has been inferred before."""
-    requests = [
-        {"task": "knowledge", "source": source.name, "utterances": event_utterances(c)} for c in conversations
-    ]
+    requests = [{"task": "knowledge", "source": source.name, "utterances": event_utterances(c)} for c in conversations]
 
     def produce(missing: list[dict]):
         for knowledge in source.infer([request["utterances"] for request in missing]):

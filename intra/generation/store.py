@@ -42,9 +42,7 @@ class GenerationStore:
                 break
             whole += len(line)
 
-    def fetch(
-        self, requests: Sequence[dict], produce: Callable[[list[dict]], Iterable[dict]]
-    ) -> list[dict]:
+    def fetch(self, requests: Sequence[dict], produce: Callable[[list[dict]], Iterable[dict]]) -> list[dict]:
         """Results of the requests, in order; only what the store lacks is produced, and kept one by one.
 
         Args:
@@ -52,11 +50,7 @@ class GenerationStore:
             produce: Yields one result for each of the missing requests that it is given, in their order.
         """
         keys = [request_key(request) for request in requests]
-        missing = {
-            key: request
-            for key, request in zip(keys, requests, strict=True)
-            if key not in self._results
-        }
+        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in self._results}
         if missing:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:

@@ -52,10 +52,12 @@ class RelationAwareSticker(nn.Module):
         active = attention.masked_fill(~described[..., None], 0)
         scores = active.amax(dim=1)  # (S, P)
         uniform = torch.full_like(scores, 1 / scores.shape[1])
-        return torch.where(described.any(dim=1, keepdim=True), scores / scores.sum(1, keepdim=True).clamp(min=1e-9), uniform)
+        return torch.where(
+            described.any(dim=1, keepdim=True), scores / scores.sum(1, keepdim=True).clamp(min=1e-9), uniform
+        )
 
     def forward(self, descriptions: Tensor, described: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-        r"""r = unit(\sum_p \mathcal{M}_p h^I_p) (Eq. 12).
+        r"""R = unit(\sum_p \mathcal{M}_p h^I_p) (Eq. 12).
 
         Args:
             descriptions: H^A, shape (S, A, e).

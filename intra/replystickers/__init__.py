@@ -1,0 +1,1 @@
+"""How the packaged data set ReplyStickers is planned, drawn and sealed."""

@@ -52,7 +52,11 @@ def draw_sticker(row: dict[str, str], directory: Path) -> dict:
 
 def seal(directory: Path) -> None:
     """Write the manifest: what the data set is, and the digest of every file."""
-    files = [directory / "conversations.jsonl", directory / "stickers.jsonl", *sorted(directory.glob("images/*"))]
+    files = [
+        directory / "conversations.jsonl",
+        directory / "stickers.jsonl",
+        *sorted(directory.glob("images/*")),
+    ]
     manifest = {
         "name": "ReplyStickers",
         "version": VERSION,

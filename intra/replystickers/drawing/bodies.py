@@ -6,6 +6,7 @@ up and down; a torso is drawn round the origin of its frame and is about 62 wide
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,36 +22,58 @@ HALF_HEIGHT = 46.0
 Outline = list[tuple[float, float]]
 """Points of a smooth closed curve, in units of half the head's width and height."""
 
+
+
+def _scallops(lobes: int) -> Outline:
+    """A round outline of bumps that meet in notches."""
+    points = []
+    for step in range(5 * lobes):
+        angle = 2 * math.pi * step / (5 * lobes) - math.pi / 2
+        radius = 0.9 + 0.2 * abs(math.sin(math.pi * step / 5 + math.pi / 2))
+        points.append((1.04 * radius * math.cos(angle), radius * math.sin(angle)))
+    return points
+
+
 HEADS: dict[str, Outline] = {
-    "round": [(-1, 0.08), (-0.78, -0.68), (0, -1), (0.78, -0.68), (1, 0.08), (0.72, 0.78), (0, 1), (-0.72, 0.78)],
-    "wide": [(-1.08, 0.22), (-0.8, -0.6), (0, -0.93), (0.8, -0.6), (1.08, 0.22), (0.7, 0.82), (0, 1), (-0.7, 0.82)],
-    "egg": [(-0.98, 0.22), (-0.66, -0.72), (0, -1.08), (0.66, -0.72), (0.98, 0.22), (0.62, 0.86), (0, 1), (-0.62, 0.86)],
-    "heart": [(-1.1, 0.1), (-0.72, -0.72), (0, -0.92), (0.72, -0.72), (1.1, 0.1), (0.55, 0.76), (0, 1), (-0.55, 0.76)],
+    "round": [(-1, 0.08), (-0.78, -0.68), (0, -1), (0.78, -0.68), (1, 0.08), (0.72, 0.78), (0, 1),
+              (-0.72, 0.78)],
+    "wide": [(-1.08, 0.22), (-0.8, -0.6), (0, -0.93), (0.8, -0.6), (1.08, 0.22), (0.7, 0.82), (0, 1),
+             (-0.7, 0.82)],
+    "egg": [(-0.98, 0.22), (-0.66, -0.72), (0, -1.08), (0.66, -0.72), (0.98, 0.22), (0.62, 0.86), (0, 1),
+            (-0.62, 0.86)],
+    "heart": [(-1.1, 0.1), (-0.72, -0.72), (0, -0.92), (0.72, -0.72), (1.1, 0.1), (0.55, 0.76), (0, 1),
+              (-0.55, 0.76)],
     "square": [
         (-0.98, -0.55), (-0.9, -0.92), (-0.55, -0.97), (0.55, -0.97), (0.9, -0.92), (0.98, -0.55),
         (0.98, 0.6), (0.9, 0.95), (0.55, 1), (-0.55, 1), (-0.9, 0.95), (-0.98, 0.6),
     ],
-    "cloud": [
-        (-1.05, 0.3), (-1.08, -0.22), (-0.76, -0.52), (-0.62, -0.9), (-0.18, -0.98), (0.15, -1.08), (0.55, -0.98),
-        (0.78, -0.6), (1.08, -0.25), (1.08, 0.3), (0.86, 0.78), (0.4, 0.94), (0, 1.02), (-0.4, 0.94), (-0.86, 0.78),
-    ],
-    "ghost": [(-0.94, 0.45), (-0.84, -0.5), (-0.4, -1.0), (0.4, -1.0), (0.84, -0.5), (0.94, 0.45), (0.7, 0.95),
+    "cloud": _scallops(9),
+    "ghost": [(-0.94, 0.45), (-0.84, -0.5), (-0.4, -1.0), (0.4, -1.0), (0.84, -0.5), (0.94, 0.45),
+              (0.7, 0.95),
               (0, 1.02), (-0.7, 0.95)],
-    "dumpling": [(-1.12, 0.5), (-1.0, -0.1), (-0.62, -0.72), (0, -0.98), (0.62, -0.72), (1.0, -0.1), (1.12, 0.5),
+    "dumpling": [(-1.12, 0.5), (-1.0, -0.1), (-0.62, -0.72), (0, -0.98), (0.62, -0.72), (1.0, -0.1),
+                 (1.12, 0.5),
                  (0.7, 0.9), (0, 0.98), (-0.7, 0.9)],
-    "bun": [(-1.06, 0.42), (-0.84, -0.35), (-0.3, -0.82), (-0.08, -1.08), (0.08, -1.08), (0.3, -0.82), (0.84, -0.35),
+    "bun": [(-1.06, 0.42), (-0.84, -0.35), (-0.3, -0.82), (-0.08, -1.08), (0.08, -1.08), (0.3, -0.82),
+            (0.84, -0.35),
             (1.06, 0.42), (0.78, 0.94), (0, 1), (-0.78, 0.94)],
-    "turnip": [(-1.02, -0.05), (-0.72, -0.76), (0, -0.94), (0.72, -0.76), (1.02, -0.05), (0.7, 0.66), (0.14, 1.05),
+    "turnip": [(-1.02, -0.05), (-0.72, -0.76), (0, -0.94), (0.72, -0.76), (1.02, -0.05), (0.7, 0.66),
+               (0.14, 1.05),
                (-0.14, 1.05), (-0.7, 0.66)],
-    "stem": [(-0.82, -0.5), (0, -0.7), (0.82, -0.5), (0.92, 0.3), (0.74, 0.88), (0, 1), (-0.74, 0.88), (-0.92, 0.3)],
-    "capsule": [(-0.84, 0.1), (-0.8, -0.62), (-0.45, -1.06), (0, -1.14), (0.45, -1.06), (0.8, -0.62), (0.84, 0.1),
+    "stem": [(-0.82, -0.5), (0, -0.7), (0.82, -0.5), (0.92, 0.3), (0.74, 0.88), (0, 1), (-0.74, 0.88),
+             (-0.92, 0.3)],
+    "capsule": [(-0.84, 0.1), (-0.8, -0.62), (-0.45, -1.06), (0, -1.14), (0.45, -1.06), (0.8, -0.62),
+                (0.84, 0.1),
                 (0.78, 0.74), (0.4, 1), (-0.4, 1), (-0.78, 0.74)],
     "star": star_points(0, 0.06, 1.22, 0.8),
-    "dome": [(-0.98, -0.1), (-0.7, -0.82), (0, -1.1), (0.7, -0.82), (0.98, -0.1), (0.8, 0.5), (0.86, 0.82), (0.5, 1),
+    "dome": [(-0.98, -0.1), (-0.7, -0.82), (0, -1.1), (0.7, -0.82), (0.98, -0.1), (0.8, 0.5), (0.86, 0.82),
+             (0.5, 1),
              (-0.5, 1), (-0.86, 0.82), (-0.8, 0.5)],
-    "loaf": [(-0.96, 0.3), (-0.9, -0.5), (-0.62, -0.9), (0.62, -0.9), (0.9, -0.5), (0.96, 0.3), (0.88, 0.84), (0.4, 1),
+    "loaf": [(-0.96, 0.3), (-0.9, -0.5), (-0.62, -0.9), (0.62, -0.9), (0.9, -0.5), (0.96, 0.3), (0.88, 0.84),
+             (0.4, 1),
              (-0.4, 1), (-0.88, 0.84)],
-    "pear": [(-1, 0.36), (-0.7, -0.3), (-0.52, -0.9), (0, -1.16), (0.52, -0.9), (0.7, -0.3), (1, 0.36), (0.68, 0.88),
+    "pear": [(-1, 0.36), (-0.7, -0.3), (-0.52, -0.9), (0, -1.16), (0.52, -0.9), (0.7, -0.3), (1, 0.36),
+             (0.68, 0.88),
              (0, 1.04), (-0.68, 0.88)],
 }
 
@@ -67,19 +90,22 @@ def _mirrored(draw: Callable[[int], str]) -> str:
 
 # Ears and everything else that grows on a head: (drawn behind the head, drawn in front of it).
 
-def _pointed(base: float, tip: tuple[float, float], inner: str = "accent") -> Callable[[Pen, Palette], tuple[str, str]]:
+def _pointed(base: float, tip: tuple[float, float], inner: str = "accent") -> Callable[[Pen, Palette],
+                                                                                       tuple[str, str]]:
     def draw(pen: Pen, palette: Palette) -> tuple[str, str]:
         def side(s: int) -> str:
             x, y = tip
             outer = curve([(s * (base - 22), -38), (s * (x - 6), y + 4), (s * x, y), (s * (x + 4), y + 7),
                            (s * (base + 11), -12)], tension=0.09)
-            hollow = polyline([(s * (base - 9), -38), (s * (x - 3), y + 14), (s * (base + 5), -22)], closed=True)
+            hollow = polyline([(s * (base - 9), -38), (s * (x - 3), y + 14), (s * (base + 5), -22)],
+                              closed=True)
             return pen.shape(outer, palette.body) + pen.spot(hollow, getattr(palette, inner), 0.9)
         return _mirrored(side), ""
     return draw
 
 
-def _round_ears(x: float, y: float, size: float, colour: str = "body") -> Callable[[Pen, Palette], tuple[str, str]]:
+def _round_ears(x: float, y: float, size: float, colour: str = "body") -> Callable[[Pen, Palette],
+                                                                                   tuple[str, str]]:
     def draw(pen: Pen, palette: Palette) -> tuple[str, str]:
         def side(s: int) -> str:
             outer = pen.shape(ellipse(s * x, y, size), getattr(palette, colour))
@@ -108,7 +134,8 @@ def _long(pen: Pen, palette: Palette) -> tuple[str, str]:
 
 def _frog_eyes(pen: Pen, palette: Palette) -> tuple[str, str]:
     def side(s: int) -> str:
-        return pen.shape(ellipse(s * 27, -38, 19), palette.body) + pen.spot(ellipse(s * 27, -43, 9, 7), palette.accent)
+        return pen.shape(ellipse(s * 27, -38, 19), palette.body) + pen.spot(ellipse(s * 27, -43, 9, 7),
+                                                                            palette.accent)
     return _mirrored(side), ""
 
 
@@ -134,8 +161,10 @@ def _pig_ears(pen: Pen, palette: Palette) -> tuple[str, str]:
 
 def _sheep_ears(pen: Pen, palette: Palette) -> tuple[str, str]:
     def side(s: int) -> str:
-        return pen.shape(curve([(s * 46, -14), (s * 68, -18), (s * 74, -4), (s * 62, 8), (s * 46, 2)]), palette.accent)
-    wool = [(-30, -36), (-28, -50), (-14, -54), (0, -60), (14, -54), (28, -50), (30, -36), (12, -30), (-12, -30)]
+        return pen.shape(curve([(s * 46, -14), (s * 68, -18), (s * 74, -4), (s * 62, 8), (s * 46, 2)]),
+                         palette.accent)
+    wool = [(-30, -36), (-28, -50), (-14, -54), (0, -60), (14, -54), (28, -50), (30, -36), (12, -30),
+            (-12, -30)]
     return _mirrored(side), pen.shape(curve(wool, tension=0.22), palette.body)
 
 
@@ -147,13 +176,16 @@ def _steam(pen: Pen, palette: Palette) -> tuple[str, str]:
 def _leaves(pen: Pen, palette: Palette) -> tuple[str, str]:
     def leaf(tip: tuple[float, float], side: float) -> str:
         x, y = tip
-        return pen.shape(curve([(0, -36), (x / 2 - side, y / 2 - 24), (x, y), (x / 2 + side, y / 2 - 14)]), palette.accent)
+        return pen.shape(curve([(0, -36), (x / 2 - side, y / 2 - 24), (x, y), (x / 2 + side, y / 2 - 14)]),
+                         palette.accent)
     return leaf((-34, -70), 9) + leaf((34, -70), 9) + leaf((0, -84), 11), ""
 
 
 def _mushroom(pen: Pen, palette: Palette) -> tuple[str, str]:
-    cap = [(-74, -16), (-66, -46), (-34, -74), (0, -80), (34, -74), (66, -46), (74, -16), (40, -12), (0, -18), (-40, -12)]
-    dots = "".join(ellipse(x, y, rx, ry) for x, y, rx, ry in [(0, -56, 14, 11), (-42, -38, 11, 9), (44, -40, 10, 9)])
+    cap = [(-74, -16), (-66, -46), (-34, -74), (0, -80), (34, -74), (66, -46), (74, -16), (40, -12),
+           (0, -18), (-40, -12)]
+    dots = "".join(ellipse(x, y, rx, ry) for x, y, rx, ry in [(0, -56, 14, 11), (-42, -38, 11, 9),
+                                                              (44, -40, 10, 9)])
     return "", pen.shape(curve(cap), palette.accent) + pen.spot(dots, "#fffaf0")
 
 
@@ -163,7 +195,8 @@ def _blossom(pen: Pen, palette: Palette) -> tuple[str, str]:
 
 
 def _short_hair(pen: Pen, palette: Palette) -> tuple[str, str]:
-    fringe = [(-56, 6), (-57, -26), (-34, -54), (4, -60), (40, -50), (57, -22), (56, 6), (49, -10), (34, -20), (22, -30),
+    fringe = [(-56, 6), (-57, -26), (-34, -54), (4, -60), (40, -50), (57, -22), (56, 6), (49, -10),
+              (34, -20), (22, -30),
               (6, -16), (-12, -30), (-24, -14), (-38, -24), (-48, -8)]
     return "", _side_ears(pen, palette) + pen.shape(curve(fringe, tension=0.1), palette.accent)
 
@@ -181,25 +214,30 @@ def _twin_tails(pen: Pen, palette: Palette) -> tuple[str, str]:
 
 
 def _fringe(pen: Pen, palette: Palette) -> str:
-    fringe = [(-56, 10), (-58, -24), (-36, -52), (0, -58), (36, -52), (58, -24), (56, 10), (46, -10), (30, -22), (0, -24),
+    fringe = [(-56, 10), (-58, -24), (-36, -52), (0, -58), (36, -52), (58, -24), (56, 10), (46, -10),
+              (30, -22), (0, -24),
               (-30, -22), (-46, -10)]
     return pen.shape(curve(fringe, tension=0.12), palette.accent)
 
 
 def _hair_bun(pen: Pen, palette: Palette) -> tuple[str, str]:
-    parted = [(-56, 6), (-58, -24), (-36, -50), (0, -55), (36, -50), (58, -24), (56, 6), (44, -14), (20, -30), (0, -38),
+    parted = [(-56, 6), (-58, -24), (-36, -50), (0, -55), (36, -50), (58, -24), (56, 6), (44, -14),
+              (20, -30), (0, -38),
               (-20, -30), (-44, -14)]
     knot = pen.shape(ellipse(0, -60, 21, 18), palette.accent)
-    return knot, pen.shape(curve(parted, tension=0.12), palette.accent) + pen.line("M -8 -64 Q 2 -70 10 -62", 2.4)
+    return knot, pen.shape(curve(parted, tension=0.12), palette.accent) + pen.line("M -8 -64 Q 2 -70 10 -62",
+                                                                                   2.4)
 
 
 def _antenna(pen: Pen, palette: Palette) -> tuple[str, str]:
     bolts = _mirrored(lambda s: pen.shape(rectangle(s * 58, 4, 16, 28, 6), palette.feet))
-    return pen.limb("M 0 -42 L 0 -64", 4, palette.feet) + pen.shape(ellipse(0, -68, 9), palette.trim) + bolts, ""
+    return pen.limb("M 0 -42 L 0 -64", 4, palette.feet) + pen.shape(ellipse(0, -68, 9),
+                                                                    palette.trim) + bolts, ""
 
 
 def _spikes(pen: Pen, palette: Palette) -> tuple[str, str]:
-    teeth = [(-56, -18), (-64, -44), (-38, -40), (-34, -66), (-12, -52), (0, -74), (12, -52), (34, -66), (38, -40),
+    teeth = [(-56, -18), (-64, -44), (-38, -40), (-34, -66), (-12, -52), (0, -74), (12, -52), (34, -66),
+             (38, -40),
              (64, -44), (56, -18)]
     return pen.shape(polyline(teeth, closed=True), palette.accent), ""
 
@@ -210,7 +248,8 @@ def _feelers(pen: Pen, palette: Palette) -> tuple[str, str]:
 
 def _stalk(pen: Pen, palette: Palette) -> tuple[str, str]:
     leaf = curve([(2, -58), (16, -72), (32, -70), (22, -58)])
-    return pen.limb("M 0 -50 L 2 -62", 6, palette.trim) + pen.shape(leaf, mix(palette.body, "#7bd05a", 0.5)), ""
+    return pen.limb("M 0 -50 L 2 -62", 6, palette.trim) + pen.shape(leaf, mix(palette.body, "#7bd05a", 0.5)),
+    ""
 
 
 def _nothing(pen: Pen, palette: Palette) -> tuple[str, str]:
@@ -248,8 +287,10 @@ EARS: dict[str, Callable[[Pen, Palette], tuple[str, str]]] = {
 
 
 EAR_REACH: dict[str, tuple[float, float]] = {
-    "rabbit": (58, 94), "fox": (62, 80), "upright": (58, 78), "cat": (58, 68), "koala": (82, 52), "floppy": (68, 50),
-    "mushroom": (78, 82), "leaves": (58, 86), "steam": (58, 86), "antenna": (68, 78), "spikes": (66, 76), "frog": (58, 60),
+    "rabbit": (58, 94), "fox": (62, 80), "upright": (58, 78), "cat": (58, 68), "koala": (82, 52),
+    "floppy": (68, 50),
+    "mushroom": (78, 82), "leaves": (58, 86), "steam": (58, 86), "antenna": (68, 78), "spikes": (66, 76),
+    "frog": (58, 60),
     "hair_bun": (60, 80), "twin_tails": (84, 62), "short_hair": (63, 62), "tuft": (58, 74), "comb": (58, 68),
     "feelers": (62, 86), "stalk": (58, 76), "blossom": (58, 80), "sheep": (77, 62), "pig": (58, 62),
 }
@@ -265,7 +306,8 @@ def _stripes(pen: Pen, palette: Palette) -> str:
 
 
 def _blaze(pen: Pen, palette: Palette) -> str:
-    points = [(-7, -42), (7, -42), (9, -12), (26, 12), (32, 30), (18, 41), (0, 43), (-18, 41), (-32, 30), (-26, 12), (-9, -12)]
+    points = [(-7, -42), (7, -42), (9, -12), (26, 12), (32, 30), (18, 41), (0, 43), (-18, 41), (-32, 30),
+              (-26, 12), (-9, -12)]
     return pen.spot(curve(points), palette.accent)
 
 
@@ -292,7 +334,8 @@ def _cheeks(pen: Pen, palette: Palette) -> str:
 
 
 def _mask(pen: Pen, palette: Palette) -> str:
-    points = [(0, -16), (18, -30), (38, -22), (44, 6), (30, 32), (0, 42), (-30, 32), (-44, 6), (-38, -22), (-18, -30)]
+    points = [(0, -16), (18, -30), (38, -22), (44, 6), (30, 32), (0, 42), (-30, 32), (-44, 6), (-38, -22),
+              (-18, -30)]
     return pen.spot(curve(points), palette.accent)
 
 
@@ -304,7 +347,8 @@ def _king(pen: Pen, palette: Palette) -> str:
 
 
 def _face_plate(pen: Pen, palette: Palette) -> str:
-    points = [(-36, -4), (-24, -26), (0, -32), (24, -26), (36, -4), (36, 20), (22, 38), (0, 42), (-22, 38), (-36, 20)]
+    points = [(-36, -4), (-24, -26), (0, -32), (24, -26), (36, -4), (36, 20), (22, 38), (0, 42), (-22, 38),
+              (-36, 20)]
     return pen.shape(curve(points), palette.accent)
 
 
@@ -323,7 +367,8 @@ def _cube(pen: Pen, palette: Palette) -> str:
 
 
 def _shell(pen: Pen, palette: Palette) -> str:
-    top = [(-49, -14), (-36, -24), (-24, -14), (-12, -25), (0, -15), (12, -25), (24, -14), (36, -24), (49, -14),
+    top = [(-49, -14), (-36, -24), (-24, -14), (-12, -25), (0, -15), (12, -25), (24, -14), (36, -24),
+           (49, -14),
            (42, -30), (26, -44), (0, -50), (-26, -44), (-42, -30)]
     return pen.detail(polyline(top, closed=True), palette.accent)
 
@@ -353,7 +398,8 @@ def _speckles(pen: Pen, palette: Palette) -> str:
 
 
 def _flesh(pen: Pen, palette: Palette) -> str:
-    points = [(-44, 16), (-30, -14), (-22, -38), (0, -48), (22, -38), (30, -14), (44, 16), (30, 36), (0, 42), (-30, 36)]
+    points = [(-44, 16), (-30, -14), (-22, -38), (0, -48), (22, -38), (30, -14), (44, 16), (30, 36), (0, 42),
+              (-30, 36)]
     return pen.spot(curve(points), palette.accent)
 
 
@@ -389,7 +435,8 @@ def _cat_nose(pen: Pen, palette: Palette) -> str:
 
 
 def _dog_nose(pen: Pen, palette: Palette) -> str:
-    return pen.spot(ellipse(0, 10, 8, 5.5), palette.outline) + pen.spot(ellipse(-2, 8, 2.4, 1.5), "#ffffff", 0.8)
+    return pen.spot(ellipse(0, 10, 8, 5.5), palette.outline) + pen.spot(ellipse(-2, 8, 2.4, 1.5), "#ffffff",
+                                                                        0.8)
 
 
 def _bear_nose(pen: Pen, palette: Palette) -> str:
@@ -420,7 +467,8 @@ def _koala_nose(pen: Pen, palette: Palette) -> str:
 
 def _capybara_nose(pen: Pen, palette: Palette) -> str:
     nostrils = pen.spot(ellipse(-7, 9, 2.4, 3) + ellipse(7, 9, 2.4, 3), palette.outline)
-    return pen.spot(curve([(-20, 8), (0, 2), (20, 8), (23, 24), (0, 34), (-23, 24)]), palette.accent, 0.65) + nostrils
+    return pen.spot(curve([(-20, 8), (0, 2), (20, 8), (23, 24), (0, 34), (-23, 24)]),
+                    mix(palette.body, "#fff0dc", 0.35)) + nostrils
 
 
 def _nostrils(pen: Pen, palette: Palette) -> str:
@@ -465,7 +513,8 @@ def _tie(pen: Pen, palette: Palette) -> str:
 
 
 def _cape(pen: Pen, palette: Palette) -> str:
-    return pen.shape(curve([(-18, -26), (18, -26), (46, 28), (20, 36), (0, 30), (-20, 36), (-46, 28)], tension=0.1), palette.trim)
+    return pen.shape(curve([(-18, -26), (18, -26), (46, 28), (20, 36), (0, 30), (-20, 36), (-46, 28)],
+                           tension=0.1), palette.trim)
 
 
 def _bow(pen: Pen, palette: Palette) -> str:
@@ -490,13 +539,15 @@ def _headband(pen: Pen, palette: Palette) -> str:
 
 def _rainbow(pen: Pen, palette: Palette) -> str:
     arcs = [("#ff8f8f", 66), ("#ffd76a", 59), ("#8fd6ff", 52)]
-    return "".join(pen.line(f"M {-r} -16 C {-r} {-16 - 1.25 * r} {r} {-16 - 1.25 * r} {r} -16", 7, c) for c, r in arcs)
+    return "".join(pen.line(f"M {-r} -16 C {-r} {-16 - 1.25 * r} {r} {-16 - 1.25 * r} {r} -16", 7, c) for c,
+                   r in arcs)
 
 
 def _cap(pen: Pen, palette: Palette) -> str:
     crown = [(-52, -22), (-46, -50), (0, -70), (46, -50), (52, -22), (0, -30)]
     peak = [(-8, -32), (30, -38), (66, -24), (64, -14), (40, -22), (4, -22)]
-    return pen.shape(curve(crown, tension=0.14), palette.trim) + pen.shape(curve(peak), mix(palette.trim, "#201020", 0.15))
+    return pen.shape(curve(crown, tension=0.14), palette.trim) + pen.shape(curve(peak),
+                                                                           mix(palette.trim, "#201020", 0.15))
 
 
 def _clip(pen: Pen, palette: Palette) -> str:
@@ -566,8 +617,10 @@ TAILS: dict[str, Callable[[Pen, Palette], str]] = {
         curve([(18, 22), (42, 26), (58, 6), (54, -20), (66, -4), (70, 22), (50, 40), (24, 36)]), palette.body
     ),
     "round": lambda pen, palette: pen.shape(ellipse(32, 20, 12), palette.body),
-    "bird": lambda pen, palette: pen.shape(polyline([(22, 8), (46, 2), (40, 14), (48, 20), (24, 26)], True), palette.body),
-    "curl": lambda pen, palette: pen.line("M 28 14 Q 44 16 42 4 Q 34 0 36 10 Q 40 18 50 12", 5, palette.accent),
+    "bird": lambda pen, palette: pen.shape(polyline([(22, 8), (46, 2), (40, 14), (48, 20), (24, 26)], True),
+                                           palette.body),
+    "curl": lambda pen, palette: pen.line("M 28 14 Q 44 16 42 4 Q 34 0 36 10 Q 40 18 50 12", 5,
+                                          palette.accent),
     "dino": lambda pen, palette: pen.shape(
         curve([(14, 10), (34, 16), (58, 4), (62, 12), (44, 32), (16, 32)], tension=0.13), palette.body
     ),
@@ -576,9 +629,19 @@ TAILS: dict[str, Callable[[Pen, Palette], str]] = {
 }
 
 
+TAIL_BOXES: dict[str, Box] = {
+    "cat": (-30, -30, 58, 34), "fox": (-30, -30, 72, 42), "round": (-30, -30, 45, 34),
+    "bird": (-30, -30, 50, 34),
+    "curl": (-30, -30, 54, 34), "dino": (-30, -30, 64, 36), "fan": (-30, -30, 66, 46),
+    "tentacles": (-58, -30, 58, 57),
+}
+"""Box round torso and tail, in the frame of the torso."""
+
+
 # Torsos, in their own frame.
 
-_BEAN = [(-20, -30), (0, -33), (20, -30), (30, 0), (30, 20), (18, 32), (0, 34), (-18, 32), (-30, 20), (-30, 0)]
+_BEAN = [(-20, -30), (0, -33), (20, -30), (30, 0), (30, 20), (18, 32), (0, 34), (-18, 32), (-30, 20),
+         (-30, 0)]
 
 
 def _bean(pen: Pen, palette: Palette) -> str:
@@ -591,20 +654,23 @@ def _tiny(pen: Pen, palette: Palette) -> str:
 
 
 def _wisp(pen: Pen, palette: Palette) -> str:
-    hem = [(-24, -30), (0, -33), (24, -30), (31, 4), (34, 34), (22, 27), (11, 38), (0, 28), (-11, 38), (-22, 27), (-34, 34),
+    hem = [(-24, -30), (0, -33), (24, -30), (31, 4), (34, 34), (22, 27), (11, 38), (0, 28), (-11, 38),
+           (-22, 27), (-34, 34),
            (-31, 4)]
     return pen.shape(curve(hem, tension=0.13), palette.cloth)
 
 
 def _pot(pen: Pen, palette: Palette) -> str:
     pot = polyline([(-31, 6), (31, 6), (25, 35), (-25, 35)], closed=True)
-    return _tiny(pen, palette) + pen.shape(pot, palette.trim) + pen.shape(rectangle(0, 8, 68, 13, 5), palette.trim)
+    return _tiny(pen, palette) + pen.shape(pot, palette.trim) + pen.shape(rectangle(0, 8, 68, 13, 5),
+                                                                          palette.trim)
 
 
 def _shirt(pen: Pen, palette: Palette) -> str:
     collar = pen.detail(polyline([(-12, -28), (0, -16), (12, -28)], closed=True), palette.body)
     trousers = [(-31, 14), (31, 14), (30, 26), (18, 34), (0, 35), (-18, 34), (-30, 26)]
-    return pen.shape(curve(_BEAN), palette.cloth) + pen.shape(curve(trousers, tension=0.1), palette.feet) + collar
+    return pen.shape(curve(_BEAN), palette.cloth) + pen.shape(curve(trousers, tension=0.1),
+                                                              palette.feet) + collar
 
 
 def _dress(pen: Pen, palette: Palette) -> str:

@@ -75,7 +75,8 @@ def caption(text: str, rng: random.Random) -> Caption:
     for index, (line, width) in enumerate(zip(lines, widths, strict=True)):
         placed += _place(line, (_CANVAS - width * size) / 2, top + pitch * (index + 0.5), size, rng)
     box = (
-        max(1.0, _CANVAS / 2 - max(widths) * size / 2 - 5), top - 4, min(239.0, _CANVAS / 2 + max(widths) * size / 2 + 5),
+        max(1.0, _CANVAS / 2 - max(widths) * size / 2 - 5), top - 4,
+        min(239.0, _CANVAS / 2 + max(widths) * size / 2 + 5),
         top + height + 4,
     )
     return Caption(_layers(placed, ink, halo), box, at_top)
@@ -116,7 +117,7 @@ def _place(line: str, left: float, middle: float, size: float, rng: random.Rando
 
 def _layers(placed: list[tuple[Frame, str]], ink: str, halo: str) -> str:
     glyphs = "".join(frame.group(f'<path d="{d}"/>') for frame, d in placed)
-    attributes = 'stroke-linejoin="round"'
+    attributes = 'stroke-linejoin="bevel"'
     back = f'<g fill="{halo}" stroke="{halo}" stroke-width="23" {attributes}>{glyphs}</g>'
     return back + f'<g fill="{ink}" stroke="{ink}" stroke-width="3.6" {attributes}>{glyphs}</g>'
 

@@ -6,7 +6,9 @@ from dataclasses import astuple, dataclass
 
 from intra.replystickers import vocabulary
 from intra.replystickers.drawing import bodies
-from intra.replystickers.drawing.styles import from_hls, mix
+from intra.replystickers.drawing.styles import from_hls, luminance, mix, saturate
+
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -189,10 +191,12 @@ _CAST = [
     ),
     Character(
         "girl", "女孩", "girl", Parts("round", "twin_tails", "none", "none", "clip", "none", "dress"),
-        _palette("#ffe0c8", "#6b4230", cloth="#f48fb1", feet="#a8506f", trim="#ffd34d"), "outline", eyes="tall",
+        _palette("#ffe0c8", "#6b4230", cloth="#f48fb1", feet="#a8506f", trim="#ffd34d"), "outline",
+        eyes="tall",
     ),
     Character(
-        "grandma", "奶奶", "grandma", Parts("round", "hair_bun", "none", "wrinkles", "glasses", "none", "dress"),
+        "grandma", "奶奶", "grandma", Parts("round", "hair_bun", "none", "wrinkles", "glasses", "none",
+                                          "dress"),
         _palette("#fadcc4", "#c9c7d1", cloth="#8a6bb0", feet="#5a4a6b"), "sketch", eyes="dot",
     ),
     Character(
@@ -281,16 +285,24 @@ def _named(parts: Parts, palette: Palette, rng: random.Random) -> Character:
 
 def _random_palette(rng: random.Random) -> Palette:
     hue = rng.random()
-    body = from_hls(hue, rng.uniform(0.66, 0.93), rng.uniform(0.25, 0.9))
-    accent = from_hls((hue + rng.choice([0.03, 0.1, 0.5, 0.9])) % 1, rng.uniform(0.45, 0.9), rng.uniform(0.4, 0.9))
-    cloth = rng.choice([body, body, from_hls(rng.random(), rng.uniform(0.55, 0.75), 0.6)])
+    body = _readable(rng, (hue, hue), (0.64, 0.93), 0.55)
+    accent = _readable(rng, (hue + 0.05, hue + 0.6), (0.5, 0.9), 0.45)
+    worn = rng.choice([body, body, _readable(rng, (0, 1), (0.55, 0.75), 0.4)])
     return Palette(
         body=body,
         accent=accent,
         outline="#3d3238",
         blush="#ff9aa5",
-        cloth=cloth,
+        cloth=worn,
         trim=from_hls(rng.random(), 0.55, 0.75),
         feet=rng.choice([body, mix(body, "#4a3040", 0.5), accent]),
-        sleeve=cloth,
+        sleeve=worn,
     )
+
+
+def _readable(rng: random.Random, hues: Range, lightness: Range, brightness: float) -> str:
+    """A random colour on which dark features show, even after a style has saturated it."""
+    while True:
+        colour = from_hls(rng.uniform(*hues) % 1, rng.uniform(*lightness), rng.uniform(0.25, 0.9))
+        if luminance(saturate(colour, 1.7)) >= brightness:
+            return colour

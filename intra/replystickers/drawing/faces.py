@@ -1,6 +1,7 @@
 """Facial expressions: eyes, brows, mouths and the marks of feeling round them.
 
-A face is drawn in its own frame: eyes at (-21, 0) and (21, 0), mouth round (0, 24), blush below the outer eyes.
+A face is drawn in its own frame: eyes at (-21, 0) and (21, 0), mouth round (0, 24),
+blush below the outer eyes.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,8 @@ EyeDraw = Callable[[Pen, float, int, str], str]
 def _open_eye(pen: Pen, x: float, side: int, neutral: str, rise: float = 0.0) -> str:
     rx, ry = {"oval": (6.5, 8.5), "dot": (5.8, 6.2), "tall": (5.8, 10.5), "shine": (8.5, 9.5)}[neutral]
     glint = pen.spot(ellipse(x - 0.3 * rx, rise - 0.4 * ry, 0.34 * rx, 0.32 * ry), _WHITE)
-    low = pen.spot(ellipse(x + 0.3 * rx, rise + 0.45 * ry, 0.2 * rx, 0.18 * ry), _WHITE) if neutral == "shine" else ""
+    low = pen.spot(ellipse(x + 0.3 * rx, rise + 0.45 * ry, 0.2 * rx, 0.18 * ry),
+                   _WHITE) if neutral == "shine" else ""
     return pen.spot(ellipse(x, rise, rx, ry), pen.ink) + glint + low
 
 
@@ -90,7 +92,8 @@ def _watery(pen: Pen, x: float, side: int, neutral: str) -> str:
 
 
 def _glare(pen: Pen, x: float, side: int, neutral: str) -> str:
-    bowl = polyline([(x - side * 13, 3), (x + side * 13, -9), (x + side * 12, 6), (x, 11), (x - side * 10, 9)], closed=True)
+    bowl = polyline([(x - side * 13, 3), (x + side * 13, -9), (x + side * 12, 6), (x, 11),
+                     (x - side * 10, 9)], closed=True)
     return pen.detail(bowl, _WHITE, 2.4) + pen.spot(ellipse(x - side * 2, 4, 4), pen.ink)
 
 
@@ -151,7 +154,8 @@ def _gasp(pen: Pen) -> str:
 
 
 def _trembling(pen: Pen) -> str:
-    outer = [(-22, 27), (-15, 20), (-8, 24), (0, 19), (8, 24), (15, 20), (22, 27), (15, 35), (8, 31), (0, 36), (-8, 31), (-15, 35)]
+    outer = [(-22, 27), (-15, 20), (-8, 24), (0, 19), (8, 24), (15, 20), (22, 27), (15, 35), (8, 31),
+             (0, 36), (-8, 31), (-15, 35)]
     teeth = "M -14 22 L -14 33 M -5 22 L -5 33 M 5 22 L 5 33 M 14 22 L 14 33"
     return pen.detail(curve(outer), _WHITE, 3) + pen.line(teeth, 1.8)
 
@@ -268,7 +272,8 @@ FACES: dict[str, Expression] = {
     "calm": Expression(_open_eye, _line_mouth("M -7 25 L 7 25")),
     "speechless": Expression(_half_lid, _FLAT_MOUTH, mark=_dots),
     "awkward": Expression(_arch, _wobbly, _brows((-21, -15), (-21, -15), 3.6), _sweat_drop),
-    "confused": Expression(_puzzled, _line_mouth("M -12 28 Q -4 18 2 25 Q 6 30 12 23"), _brows((-13, -17), (-22, -27))),
+    "confused": Expression(_puzzled, _line_mouth("M -12 28 Q -4 18 2 25 Q 6 30 12 23"),
+                           _brows((-13, -17), (-22, -27))),
     "surprised": Expression(_wide, _gasp, _brows((-25, -23), (-25, -23))),
     "scared": Expression(_blank, _trembling, _brows((-24, -17), (-24, -17)), _gloom, tint="#6d86dc"),
     "teary": Expression(_watery, _line_mouth("M -9 29 Q 0 20 9 29"), _brows((-25, -18), (-25, -18))),

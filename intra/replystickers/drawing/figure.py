@@ -8,7 +8,7 @@ from intra.replystickers.drawing.characters import Character
 from intra.replystickers.drawing.gestures import Arm
 from intra.replystickers.drawing.postures import POSTURES, Clothes, Posture
 from intra.replystickers.drawing.styles import Pen, mix
-from intra.replystickers.drawing.svg import Box, Frame, Point, ellipse, union
+from intra.replystickers.drawing.svg import Box, Frame, Point, around, ellipse, path, reach, union
 from intra.replystickers.specification import StickerSpecification
 
 _FACE = Frame(a=0.96, d=0.96, f=4.0)
@@ -38,12 +38,19 @@ class _Limb:
     arm: Arm
     path: str
     shoulder: Point
+    middle: Point
     hand: Frame
 
     @property
     def box(self) -> Box:
-        reach = hands.reach(self.arm.hand)
-        return self.hand.box((-reach, -reach, reach, reach))
+        """Box of the hand."""
+        size = hands.reach(self.arm.hand)
+        return self.hand.box((-size, -size, size, size))
+
+    @property
+    def extent(self) -> Box:
+        """Box of hand and arm."""
+        return union([self.box, around([self.middle], _ARM_WIDTH * 0.8)])
 
 
 def figure(pen: Pen, character: Character, specification: StickerSpecification, mirror: bool) -> Figure:
@@ -81,7 +88,11 @@ def figure(pen: Pen, character: Character, specification: StickerSpecification, 
     }
     if prop_box:
         boxes["prop"] = prop_box
-    return Figure("".join(svg), boxes, union([*boxes.values(), *(limb.box for limb in limbs)]))
+    tail = posture.torso.box(bodies.TAIL_BOXES.get(character.parts.tail, (-30.0, -30.0, 30.0, 34.0)))
+    extents = [tail, *(limb.extent for limb in limbs)]
+    if gesture.marks:
+        extents.append(_marks_frame(posture, gesture).box(reach(gesture.marks)))
+    return Figure("".join(svg), boxes, union([*boxes.values(), *extents]))
 
 
 def _is_held(specification: StickerSpecification, posture: Posture) -> bool:
@@ -139,8 +150,10 @@ def _head(pen: Pen, character: Character, expression: str) -> str:
         pen.fade(outline, colour) if colour else "",
         ahead,
     ])
-    features = bodies.MUZZLES[parts.muzzle](pen, palette) + faces.face(pen, expression, character.eyes, palette.blush)
-    return shaped.group(skull) + _FACE.group(features) + shaped.group(bodies.accessory(pen, character, "head"))
+    features = bodies.MUZZLES[parts.muzzle](pen, palette) + faces.face(pen, expression, character.eyes,
+                                                                       palette.blush)
+    return shaped.group(skull) + _FACE.group(features) + shaped.group(bodies.accessory(pen, character,
+                                                                                       "head"))
 
 
 def _limb(posture: Posture, arm: Arm, side: int) -> _Limb:
@@ -151,7 +164,8 @@ def _limb(posture: Posture, arm: Arm, side: int) -> _Limb:
     shoulder = posture.shoulders[side > 0]
     (sx, sy), (wx, wy) = shoulder, hand.point(*hands.wrist(arm.hand))
     ex, ey = chest.point(*arm.elbow) if arm.elbow else ((sx + wx) / 2, (sy + wy) / 2)
-    return _Limb(arm, f"M {sx:.1f} {sy:.1f} Q {ex:.1f} {ey:.1f} {wx:.1f} {wy:.1f}", shoulder, hand)
+    middle = (sx + 2 * ex + wx) / 4, (sy + 2 * ey + wy) / 4
+    return _Limb(arm, path(f"M {sx} {sy} Q {ex} {ey} {wx} {wy}"), shoulder, middle, hand)
 
 
 def _turn(frame: Frame) -> float:
@@ -160,7 +174,8 @@ def _turn(frame: Frame) -> float:
 
 def _sleeve(pen: Pen, character: Character, limb: _Limb) -> str:
     palette = character.palette
-    seam = pen.patch(ellipse(*limb.shoulder, _ARM_WIDTH / 2 + 0.5), palette.sleeve) if palette.sleeve == palette.cloth else ""
+    seam = pen.patch(ellipse(*limb.shoulder, _ARM_WIDTH / 2 + 0.5),
+                     palette.sleeve) if palette.sleeve == palette.cloth else ""
     return pen.limb(limb.path, _ARM_WIDTH, palette.sleeve) + seam
 
 
@@ -179,8 +194,11 @@ def _distinct(limbs: list[_Limb]) -> list[_Limb]:
 def _marks(pen: Pen, posture: Posture, gesture: gestures.Gesture) -> str:
     if not gesture.marks:
         return ""
-    frame = posture.head if gesture.marks_anchor == "head" else posture.chest
-    return frame.group(pen.line(gesture.marks, 3.6))
+    return _marks_frame(posture, gesture).group(pen.line(gesture.marks, 3.6))
+
+
+def _marks_frame(posture: Posture, gesture: gestures.Gesture) -> Frame:
+    return posture.head if gesture.marks_anchor == "head" else posture.chest
 
 
 def _prop(

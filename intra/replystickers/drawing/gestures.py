@@ -51,21 +51,25 @@ GESTURES: dict[str, Gesture] = {
     "thumbs_down": Gesture(Arm("chest", 60, -14, "thumb", 184, 1.5, elbow=(52, -40)), None),
     "clap": _both(
         Arm("chest", 13, -2, "clapping", 13, 1.3, elbow=(46, 34)),
-        "M -36 -18 Q -43 -6 -38 6 M -47 -22 Q -56 -6 -49 10 M 36 -18 Q 43 -6 38 6 M 47 -22 Q 56 -6 49 10", "chest",
+        "M -36 -18 Q -43 -6 -38 6 M -47 -22 Q -56 -6 -49 10 M 36 -18 Q 43 -6 38 6 M 47 -22 Q 56 -6 49 10",
+        "chest",
     ),
     "facepalm": Gesture(Arm("head", 22, -6, "palm", -20, 1.6, elbow=(78, 0), over_head=True), None),
     "hands_on_cheeks": _both(Arm("head", 45, 24, "paw", -14, 1.2, elbow=(60, 6), over_head=True)),
     "arms_crossed": Gesture(
-        Arm("chest", -20, -2, "paw", -80, 1.0, elbow=(50, 14)), Arm("chest", -20, 6, "paw", -80, 1.0, elbow=(50, 16))
+        Arm("chest", -20, -2, "paw", -80, 1.0, elbow=(50, 14)),
+        Arm("chest", -20, 6, "paw", -80, 1.0, elbow=(50, 16))
     ),
-    "fists_up": _both(Arm("head", 76, -30, "fist", 8, 1.35, elbow=(84, 0)), "M 104 -46 L 112 -54 M -104 -46 L -112 -54"),
+    "fists_up": _both(Arm("head", 76, -30, "fist", 8, 1.35, elbow=(84, 0)),
+                      "M 97 -52 L 101 -58 M 76 -57 L 76 -65 M -97 -52 L -101 -58 M -76 -57 L -76 -65"),
     "pointing": Gesture(Arm("chest", 62, -16, "pointer", 82, 1.4, elbow=(40, -2)), None),
     "shrug": _both(
-        Arm("chest", 66, -8, "tray", 52, 1.3, elbow=(46, 26)), "M -74 28 Q -66 22 -60 28 M 60 28 Q 66 22 74 28"
+        Arm("chest", 66, -8, "tray", 52, 1.3, elbow=(46, 26)),
+        "M -74 28 Q -66 22 -60 28 M 60 28 Q 66 22 74 28"
     ),
-    "palms_together": _both(Arm("chest", 0, -12, "praying", 0, 1.3, elbow=(56, 26))),
-    "open_arms": _both(Arm("head", 92, 36, "palm", 58, 1.35, elbow=(52, -22))),
-    "heart_hands": _both(Arm("chest", 0, -8, "heart_ring", 0, 1.1, elbow=(56, 30))),
+    "palms_together": _both(Arm("chest", 0, -6, "praying", 0, 1.25, elbow=(62, 28))),
+    "open_arms": _both(Arm("head", 84, 34, "palm", 54, 1.35, elbow=(52, -22))),
+    "heart_hands": _both(Arm("chest", 0, -4, "heart_ring", 0, 1.1, elbow=(58, 32))),
     "chin_rest": Gesture(
         Arm("head", 20, 46, "pointer", 18, 1.1, elbow=(60, 24), over_head=True),
         Arm("chest", -20, 12, "paw", -80, elbow=(46, 20)),

@@ -53,7 +53,8 @@ class Posture:
     """Where something can stand beside the figure."""
 
 
-def _leg(pen: Pen, clothes: Clothes, hip: Point, knee: Point, ankle: Point, toe: tuple[float, float, float]) -> str:
+def _leg(pen: Pen, clothes: Clothes, hip: Point, knee: Point, ankle: Point,
+         toe: tuple[float, float, float]) -> str:
     """A leg bent at the knee; `toe` is the offset of the foot from the ankle and the foot's angle."""
     (hx, hy), (kx, ky), (ax, ay) = hip, knee, ankle
     dx, dy, degrees = toe
@@ -69,14 +70,17 @@ def _standing_legs(pen: Pen, clothes: Clothes) -> str:
 def _sitting_legs(pen: Pen, clothes: Clothes) -> str:
     def sole(x: float) -> str:
         toes = ellipse(x - 7, 190, 2.6) + ellipse(x, 187, 2.8) + ellipse(x + 7, 190, 2.6)
-        return pen.merged([(ellipse(x, 198, 15, 18), 0)], clothes.foot) + pen.spot(ellipse(x, 202, 8, 7) + toes, clothes.pad)
-    legs = pen.limb("M 108 194 Q 98 204 84 204", 19, clothes.leg) + pen.limb("M 132 194 Q 142 204 156 204", 19, clothes.leg)
+        return pen.merged([(ellipse(x, 198, 15, 18), 0)], clothes.foot) + pen.spot(ellipse(x, 202, 8,
+                                                                                           7) + toes, clothes.pad)
+    legs = pen.limb("M 108 194 Q 98 204 84 204", 19, clothes.leg) + pen.limb("M 132 194 Q 142 204 156 204",
+                                                                             19, clothes.leg)
     seam = pen.patch(ellipse(110, 192, 10) + ellipse(130, 192, 10), clothes.leg)
     return legs + seam + sole(78) + sole(162)
 
 
 def _pillow(pen: Pen, clothes: Clothes) -> str:
-    pillow = pen.shape(curve([(14, 178), (60, 174), (118, 180), (122, 208), (60, 214), (10, 208)], tension=0.12), "#f4f1ff")
+    pillow = pen.shape(curve([(14, 178), (60, 174), (118, 180), (122, 208), (60, 214), (10, 208)],
+                             tension=0.12), "#f4f1ff")
     mat = pen.shape(rectangle(122, 211, 216, 12, 6), mix(clothes.trim, "#ffffff", 0.35))
     legs = _leg(pen, clothes, (168, 192), (190, 196), (204, 196), (6, -6, 80))
     return mat + pillow + legs + _leg(pen, clothes, (168, 168), (190, 166), (200, 170), (6, -6, 80))
@@ -91,7 +95,8 @@ def _jumping_legs(pen: Pen, clothes: Clothes) -> str:
 
 def _running_legs(pen: Pen, clothes: Clothes) -> str:
     lines = pen.line("M 34 96 L 62 96 M 18 126 L 56 126 M 30 154 L 58 154", 4, "#8d86a0")
-    dust = pen.detail(curve([(30, 214), (26, 204), (36, 200), (42, 194), (52, 198), (58, 206), (54, 214)], tension=0.2), "#ece6de")
+    dust = pen.detail(curve([(30, 214), (26, 204), (36, 200), (42, 194), (52, 198), (58, 206), (54, 214)],
+                            tension=0.2), "#ece6de")
     rear = _leg(pen, clothes, (104, 178), (88, 200), (66, 186), (-5, -4, 70))
     return lines + dust + rear + _leg(pen, clothes, (124, 178), (158, 178), (158, 204), (6, 3, -8))
 
@@ -102,7 +107,8 @@ def _far_kneel(pen: Pen, clothes: Clothes) -> str:
 
 def _near_kneel(pen: Pen, clothes: Clothes) -> str:
     foot = pen.merged([(ellipse(160, 204, 9, 13), 0)], clothes.foot)
-    return foot + pen.limb("M 112 176 L 92 206 L 148 209", 19, clothes.leg) + pen.patch(ellipse(114, 173, 11, 10), clothes.leg)
+    return foot + pen.limb("M 112 176 L 92 206 L 148 209", 19,
+                           clothes.leg) + pen.patch(ellipse(114, 173, 11, 10), clothes.leg)
 
 
 def _bowing_legs(pen: Pen, clothes: Clothes) -> str:
@@ -161,7 +167,8 @@ POSTURES: dict[str, Posture] = {
     "lying": Posture(
         Frame.place(74, 160, -52), Frame.place(142, 180, -90, 0.92), Frame.place(164, 182, -90, 0.8),
         ((126, 196), (126, 162)), (8, 148, 230, 219), back=_pillow, holds=False, ground=(206, 158),
-        rest=(Arm("chest", 28, 0, "paw", 100, elbow=(30, -20)), Arm("chest", 34, 0, "paw", 90, elbow=(36, -20))),
+        rest=(Arm("chest", 28, 0, "paw", 100, elbow=(30, -20)),
+              Arm("chest", 34, 0, "paw", 90, elbow=(36, -20))),
     ),
     "jumping": Posture(
         Frame.place(120, 66), Frame.place(120, 140), Frame.place(120, 140), ((98, 122), (142, 122)),
@@ -177,14 +184,17 @@ POSTURES: dict[str, Posture] = {
         (80, 120, 190, 221), back=_far_kneel, front=_near_kneel, ground=(212, 216),
     ),
     "bowing": Posture(
-        Frame.place(82, 142, -46), Frame.place(140, 142, -66), Frame.place(128, 182), ((114, 152), (138, 156)),
+        Frame.place(82, 142, -46), Frame.place(140, 142, -66), Frame.place(128, 182),
+        ((114, 152), (138, 156)),
         (100, 62, 198, 219), back=_bowing_legs, holds=False, ground=(224, 216),
-        rest=(Arm("chest", 2, 18, "paw", 180, elbow=(2, -4)), Arm("chest", 22, 12, "paw", 170, elbow=(20, -6))),
+        rest=(Arm("chest", 2, 18, "paw", 180, elbow=(2, -4)),
+              Arm("chest", 22, 12, "paw", 170, elbow=(20, -6))),
     ),
     "leaning": Posture(
         Frame.place(104, 104, -9, 1.16), Frame.place(148, 166, -34, 0.94), Frame.place(126, 182, -6, 0.9),
         ((112, 158), (148, 154)), (96, 134, 208, 219), back=_leaning_legs, ground=(222, 216),
-        rest=(Arm("chest", 44, 4, "paw", 170, elbow=(40, -10)), Arm("chest", 34, 12, "paw", 170, elbow=(36, -4))),
+        rest=(Arm("chest", 44, 4, "paw", 170, elbow=(40, -10)),
+              Arm("chest", 34, 12, "paw", 170, elbow=(36, -4))),
     ),
     "crouching": Posture(
         Frame.place(120, 122), Frame.place(120, 182, 0, 0.9), Frame.place(120, 182), ((94, 168), (146, 168)),

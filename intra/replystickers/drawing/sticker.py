@@ -62,7 +62,7 @@ def rasterise(drawing: Drawing, size: int = 240) -> Image.Image:
 
 def save_webp(image: Image.Image, path: str | Path) -> None:
     """Save an image as a small WebP file with an exact alpha channel."""
-    image.save(path, "WEBP", quality=72, method=6, alpha_quality=100, exact=True)
+    image.save(path, "WEBP", quality=70, method=5, alpha_quality=100, exact=True)
 
 
 def _known(key: str) -> Character:
@@ -73,12 +73,12 @@ def _known(key: str) -> Character:
 
 def _area(text: Caption | None, pen: Pen) -> Box:
     """Part of the canvas that the figure may fill."""
-    margin = 5 + pen.contour
+    near, far = pen.border, CANVAS - pen.border
     if text is None:
-        return margin, margin, CANVAS - margin, CANVAS - margin
+        return near, near, far, far
     if text.at_top:
-        return margin, text.box[3] + 1, CANVAS - margin, CANVAS - margin
-    return margin, margin, CANVAS - margin, text.box[1] - 1
+        return near, text.box[3] + pen.border - 8, far, far
+    return near, near, far, text.box[1] - pen.border + 8
 
 
 def _fit(extent: Box, area: Box) -> Frame:

@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from intra.replystickers.drawing.svg import ellipse, number
 
@@ -26,7 +27,8 @@ def saturate(colour: str, factor: float) -> str:
 
 def from_hls(hue: float, lightness: float, saturation: float) -> str:
     """Make a #rrggbb colour from hue, lightness and saturation in 0..1."""
-    return "#" + "".join(f"{round(255 * channel):02x}" for channel in colorsys.hls_to_rgb(hue, lightness, saturation))
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in colorsys.hls_to_rgb(hue, lightness,
+                                                                                          saturation))
 
 
 def luminance(colour: str) -> float:
@@ -46,6 +48,8 @@ class Pen:
     """Width of the contour round a shape."""
     boldness = 1.0
     """Factor on the width of lines."""
+    border = 9.0
+    """Space that contours need at the edge of the canvas."""
 
     def __init__(self, rng: random.Random):
         """Start with no shared definitions.
@@ -91,7 +95,8 @@ class Pen:
             parts: Path and stroke width of each part; width 0 fills the path.
             fill: Colour inside the common contour.
         """
-        return self._layer(parts, self.edge(fill), 1.7 * self.contour / self.zoom) + self._layer(parts, self.tone(fill), 0)
+        return self._layer(parts, self.edge(fill), 1.7 * self.contour / self.zoom) + self._layer(parts,
+                                                                                                 self.tone(fill), 0)
 
     def limb(self, d: str, width: float, fill: str) -> str:
         """A thick rounded stroke with a contour."""
@@ -103,7 +108,7 @@ class Pen:
 
     def spot(self, d: str, fill: str, opacity: float = 1.0) -> str:
         """A small or flat area without contour."""
-        alpha = "" if opacity == 1 else f' opacity="{number(opacity)}"'
+        alpha = "" if opacity == 1 else f' fill-opacity="{number(opacity)}"'
         paint = fill if fill == self.ink else self.tone(fill)
         return f'<path d="{d}" fill="{paint}"{alpha}/>'
 
@@ -162,7 +167,7 @@ class FlatPen(Pen):
 
     def tone(self, colour: str) -> str:
         """Keep very light colours visible on white."""
-        return mix(colour, "#8a7fb0", 0.13) if luminance(colour) > 0.9 else colour
+        return mix(colour, "#8a7fb0", 0.2) if luminance(colour) > 0.9 else colour
 
     def paint(self, fill: str) -> str:
         """A hard-edged gradient."""
@@ -170,8 +175,8 @@ class FlatPen(Pen):
         name = self._define(
             f"flat{fill[1:]}",
             '<linearGradient id="{name}" x1="0.2" y1="0" x2="0.75" y2="1">'
-            f'<stop offset="0.66" stop-color="{light}"/>'
-            f'<stop offset="0.665" stop-color="{mix(light, "#3a2560", 0.2)}"/></linearGradient>',
+            f'<stop offset="0.7" stop-color="{light}"/>'
+            f'<stop offset="0.705" stop-color="{mix(light, "#6a2a60", 0.15)}"/></linearGradient>',
         )
         return f"url(#{name})"
 
@@ -216,9 +221,10 @@ class SketchPen(Pen):
 
     def merged(self, parts: list[tuple[str, float]], fill: str) -> str:
         """Contour of wobbling width."""
-        outer = self._layer([(self._wobble(d, 1.0), width) for d, width in parts], self.ink, 4.4 / self.zoom)
-        second = self._layer([(self._wobble(d, 1.6), width) for d, width in parts], self.ink, 3.2 / self.zoom)
-        return outer + f'<g opacity="0.5">{second}</g>' + self._layer(parts, self.tone(fill), 0)
+        faint = mix(self.ink, "#ffffff", 0.35)
+        outer = self._layer([(self._wobble(d, 1.6), width) for d, width in parts], faint, 3.4 / self.zoom)
+        second = self._layer([(self._wobble(d, 1.0), width) for d, width in parts], self.ink, 4.2 / self.zoom)
+        return outer + second + self._layer(parts, self.tone(fill), 0)
 
     def detail(self, d: str, fill: str, width: float = 2.6) -> str:
         """Fill and one stroke."""
@@ -233,14 +239,14 @@ class SketchPen(Pen):
         """Dark areas are hatched, others only tinted."""
         if fill == self.ink:
             return f'<path d="{d}" fill="{self.ink}"/>'
-        tint = f'<path d="{d}" fill="{self.tone(fill)}" opacity="{number(opacity)}"/>'
+        tint = f'<path d="{d}" fill="{self.tone(fill)}" fill-opacity="{number(opacity)}"/>'
         return tint + (f'<path d="{d}" fill="{self._hatch(fill, 0.75)}"/>' if luminance(fill) < 0.75 else "")
 
     def _strokes(self, d: str, width: float, colour: str | None = None) -> str:
         attributes = f'fill="none" stroke="{colour or self.ink}" stroke-linecap="round" stroke-linejoin="round"'
         first = f'<path d="{self._wobble(d, 0.7)}" {attributes} stroke-width="{number(width)}"/>'
         return first + (
-            f'<path d="{self._wobble(d, 1.5)}" {attributes} stroke-width="{number(width * 0.6)}" opacity="0.65"/>'
+            f'<path d="{self._wobble(d, 1.5)}" {attributes} stroke-width="{number(width * 0.6)}" stroke-opacity="0.65"/>'
         )
 
     def _wobble(self, d: str, size: float) -> str:
@@ -291,6 +297,7 @@ class BoldPen(Pen):
 
     contour = 6.4
     boldness = 1.25
+    border = 15.0
 
     def __init__(self, rng: random.Random):
         """Use black."""
@@ -310,17 +317,21 @@ class BoldPen(Pen):
         return f'<path d="{d}" fill="{self.tone(fill)}"/>{dots}{contour}'
 
     def _dots(self, fill: str) -> str:
-        cells = [((i + 0.5 * (j % 2)) / 11, j / 10) for i in range(1, 12) for j in range(3, 11)]
-        circles = "".join(
-            ellipse(100 * x, 100 * y, 4.4 * min(1, size)) for x, y in cells if (size := 1.25 * (x + 1.3 * y - 1.15)) > 0.2
-        )
         dark = mix(self.tone(fill), "#40106a", 0.3)
         name = self._define(
             f"dots{fill[1:]}",
             '<pattern id="{name}" width="1" height="1" viewBox="0 0 100 100" preserveAspectRatio="none">'
-            f'<path d="{circles}" fill="{dark}"/></pattern>',
+            f'<path d="{_halftone()}" fill="{dark}"/></pattern>',
         )
         return f"url(#{name})"
+
+
+@cache
+def _halftone() -> str:
+    """Dots in a square of side 100 that grow towards its lower right corner."""
+    cells = [((i + 0.5 * (j % 2)) / 10, j / 9) for i in range(1, 11) for j in range(2, 10)]
+    sizes = [(x, y, 1.25 * (x + 1.3 * y - 1.2)) for x, y in cells]
+    return "".join(ellipse(100 * x, 100 * y, 4.8 * min(1, size)) for x, y, size in sizes if size > 0.3)
 
 
 class RimPen(Pen):
@@ -339,11 +350,19 @@ class RimPen(Pen):
 
     def merged(self, parts: list[tuple[str, float]], fill: str) -> str:
         """One widened layer."""
-        return self._layer(parts, self.ink, self.contour)
+        return self._layer(parts, self.ink, self.contour / self.zoom)
+
+    def patch(self, d: str, fill: str) -> str:
+        """Nothing: seams are inside."""
+        return ""
+
+    def spot(self, d: str, fill: str, opacity: float = 1.0) -> str:
+        """Nothing: spots are inside."""
+        return ""
 
     def line(self, d: str, width: float = 4.0, colour: str | None = None) -> str:
-        """Widened, too."""
-        return super().line(d, width + 12, colour)
+        """Nothing: loose lines need no border."""
+        return ""
 
     def fade(self, d: str, colour: str, strength: float = 0.75) -> str:
         """Nothing: a tint adds no silhouette."""

@@ -20,7 +20,8 @@ class Frame(NamedTuple):
     f: float = 0.0
 
     @classmethod
-    def place(cls, x: float, y: float, degrees: float = 0.0, scale: float = 1.0, mirror: bool = False) -> "Frame":
+    def place(cls, x: float, y: float, degrees: float = 0.0, scale: float = 1.0,
+              mirror: bool = False) -> "Frame":
         """Put the origin at (x, y), turned clockwise by `degrees` and scaled; `mirror` flips left and right."""
         cosine, sine = math.cos(math.radians(degrees)) * scale, math.sin(math.radians(degrees)) * scale
         sign = -1.0 if mirror else 1.0
@@ -59,6 +60,12 @@ def around(points: Iterable[Point], margin: float = 0.0) -> Box:
     """Return the upright box around points."""
     xs, ys = zip(*points, strict=True)
     return min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin
+
+
+def reach(d: str) -> Box:
+    """Return the box round the points of a path, control points included."""
+    values = [float(word) for word in d.split() if word not in "MLQCZ"]
+    return around(zip(values[::2], values[1::2], strict=True))
 
 
 def union(boxes: Iterable[Box]) -> Box:
@@ -100,7 +107,8 @@ def curve(points: Sequence[Point], closed: bool = True, tension: float = 0.17) -
         if closed:
             before, start, end, after = (points[(index + step) % count] for step in (-1, 0, 1, 2))
         else:
-            before, start, end, after = (points[min(max(index + step, 0), count - 1)] for step in (-1, 0, 1, 2))
+            before, start, end, after = (points[min(max(index + step, 0), count - 1)] for step in (-1, 0, 1,
+                                                                                                   2))
         first = (start[0] + tension * (end[0] - before[0]), start[1] + tension * (end[1] - before[1]))
         second = (end[0] - tension * (after[0] - start[0]), end[1] - tension * (after[1] - start[1]))
         pieces.append(f"C {first[0]} {first[1]} {second[0]} {second[1]} {end[0]} {end[1]}")

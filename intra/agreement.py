@@ -1,0 +1,48 @@
+"""Does a fresh run agree with the reference?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from intra.records import Record
+from intra.tables import SYSTEM_NAMES
+
+SAME, WITHIN, OUTSIDE = "same", "within seed spread", "outside seed spread"
+SPREAD = 2.0
+"""Standard deviations over the reference's seeds that still count as agreement."""
+
+
+def agreement(reference: Sequence[Record], fresh: Sequence[Record]) -> pd.DataFrame:
+    """Compare mAP (intention match, test) of runs with one config.
+
+    Returns:
+        One row a system that both hold: how many runs, the reference's mean and spread over seeds, the fresh
+        mean, and the worst verdict over the fresh runs. Floating point differs between machines, so equality
+        is expected on the machine that made the reference and agreement within spread elsewhere.
+    """
+    known = {record.config: _value(record) for record in reference}
+    rows = {}
+    for system, name in SYSTEM_NAMES.items():
+        theirs = [value for config, value in known.items() if config.system == system]
+        ours = {r.config: _value(r) for r in fresh if r.system == system}
+        if not theirs or not ours:
+            continue
+        verdicts = [_verdict(value, known.get(config), theirs) for config, value in ours.items()]
+        rows[name] = {
+            "fresh runs": len(ours),
+            "reference mAP": f"{100 * np.mean(theirs):.2f} ± {100 * np.std(theirs):.2f}",
+            "fresh mAP": f"{100 * np.mean(list(ours.values())):.2f}",
+            "verdict": max(verdicts, key=[SAME, WITHIN, OUTSIDE].index),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _value(record: Record) -> float:
+    return record.metrics["intention"]["mAP"]
+
+
+def _verdict(fresh: float, same_config: float | None, reference: Sequence[float]) -> str:
+    if same_config is not None and abs(fresh - same_config) < 1e-6:
+        return SAME
+    return WITHIN if abs(fresh - np.mean(reference)) <= SPREAD * np.std(reference) else OUTSIDE

@@ -1,0 +1,226 @@
+"""The command line, `intra ...`: reads arguments, calls the package, prints. Errors are one line and a status."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from intra import __version__
+from intra.errors import IntraError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0; 1 for a mistake told in one line, or a data set with problems; 130 when interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except IntraError as error:
+        print(f"intra: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        print(f"intra: {str(interrupt) or 'interrupted; start again to go on'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="intra", description="Int-RA: replying to a conversation with a sticker.")
+    parser.add_argument("--version", action="version", version=f"intra {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _data_commands(_command(commands, "data", "look at and check data sets").add_subparsers(required=True))
+    _run_commands(commands)
+    return parser
+
+
+def _command(commands, name: str, text: str, run=None, prints_json: bool = False) -> argparse.ArgumentParser:
+    """Add one command with its help, and `--json` where it prints results."""
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    if run is not None:
+        parser.set_defaults(command=run)
+    if prints_json:
+        parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    return parser
+
+
+def _data_commands(commands) -> None:
+    for name, run, text in (
+        ("stats", _data_stats, "print Table I and the intention distribution of a data set"),
+        ("validate", _data_validate, "list everything wrong with a data set, as file:line: field: message"),
+    ):
+        parser = _command(commands, name, text, run, prints_json=True)
+        parser.add_argument("dataset", nargs="?", default="replystickers", help="packaged name or folder")
+
+
+def _run_commands(commands) -> None:
+    from intra.config import PROFILES, RunConfig
+
+    train = _command(commands, "train", "train and evaluate one system, and keep the record", _train, prints_json=True)
+    train.add_argument("--system", default="int_ra", help="which system (default: %(default)s)")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"another value for a setting; settings: {', '.join(RunConfig.__dataclass_fields__)}",
+    )
+    evaluate = _command(
+        commands,
+        "evaluate",
+        "print the metrics of a kept record, or of a TREC run file",
+        _evaluate,
+        prints_json=True,
+    )
+    evaluate.add_argument("path", type=Path, help="folder of a record (it is scored anew), or a run file")
+    evaluate.add_argument("--dataset", default="replystickers", help="of a run file (default: %(default)s)")
+    evaluate.add_argument("--split", default="test", choices=["valid", "test"])
+    study = _command(commands, "study", "make every run of a named study", _study, prints_json=True)
+    study.add_argument("name")
+    study.add_argument("--seeds", type=_seeds, default=None, help="such as 0-4 or 0,2,7 (default: 0-4)")
+    for parser in (train, study):
+        parser.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)} (default: %(default)s)")
+        parser.add_argument("--out", type=Path, default=None, help="folder of records (default: _build/records)")
+    reproduce = _command(commands, "reproduce", "run the study and the notebooks, and render the book", _reproduce)
+    reproduce.add_argument("--seeds", type=_seeds, default=None, help="of the fresh run (default: 0-4)")
+    reproduce.add_argument(
+        "-p",
+        action="append",
+        default=[],
+        dest="parameters",
+        metavar="NAME=VALUE",
+        help="a notebook parameter",
+    )
+    reproduce.add_argument("--accept", action="store_true", help="make the fresh run and its notebooks the reference")
+
+
+def _seeds(text: str) -> list[int]:
+    """Whole numbers and ranges such as `0-4,7`."""
+    try:
+        seeds = []
+        for piece in text.split(","):
+            first, _, last = piece.partition("-")
+            seeds += range(int(first), int(last or first) + 1)
+        return seeds
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds such as 0-4 or 0,2,7") from None
+
+
+def _assignments(pairs: list[str]) -> dict:
+    """NAME=VALUE pairs; a value is read as JSON where it is JSON."""
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise IntraError(f"{pair!r} is not NAME=VALUE")
+        try:
+            values[name] = json.loads(text)
+        except json.JSONDecodeError:
+            values[name] = text
+    return values
+
+
+def _data_stats(options) -> None:
+    from intra.data.reader import load_dataset
+    from intra.data.statistics import intention_distribution, table_one
+
+    dataset = load_dataset(options.dataset)
+    table, distribution = table_one(dataset), intention_distribution(dataset)
+    if options.json:
+        _print_json({"table_one": table.to_dict(), "intentions": distribution.to_dict()})
+        return
+    print(f"{dataset.name} {dataset.version}\n")
+    print(table.map(lambda value: f"{value:.2f}".removesuffix(".00")).to_string(), end="\n\n")
+    print(distribution.to_string())
+
+
+def _data_validate(options) -> int:
+    from intra.data.reader import validate
+
+    problems = validate(options.dataset)
+    if options.json:
+        _print_json([vars(problem) for problem in problems])
+    else:
+        print("\n".join(map(str, problems)) or f"{options.dataset}: sound")
+    return 1 if problems else 0
+
+
+def _train(options) -> None:
+    from intra.config import RunConfig
+    from intra.study import FRESH_RECORDS, run_one
+
+    changes = {"profile": options.profile, "system": options.system, "seed": options.seed} | _assignments(options.set)
+    _print_record(run_one("train", RunConfig().with_changes(**changes), options.out or FRESH_RECORDS), options)
+
+
+def _evaluate(options) -> None:
+    from intra.data.reader import load_dataset
+    from intra.evaluation import read_run
+    from intra.records import read_record
+    from intra.study import match_metrics, score_record
+
+    if options.path.is_dir():
+        dataset, run = score_record(read_record(options.path), options.split)
+    else:
+        dataset, run = load_dataset(options.dataset), read_run(options.path)
+    _print_metrics(match_metrics(run, dataset, options.split), options)
+
+
+def _study(options) -> None:
+    from intra.study import FRESH_RECORDS, SEEDS, run_study
+
+    def report(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    records = run_study(options.name, options.profile, options.seeds or SEEDS, options.out or FRESH_RECORDS, report)
+    if options.json:
+        _print_json([record.content for record in records])
+        return
+    from intra.evaluation import read_qrels
+    from intra.tables import results, with_intervals
+
+    root = records[0].root
+    for match in ("intention", "exact"):
+        print(f"\n{match} match, percent [95 % interval]")
+        print(with_intervals(results(records, read_qrels(root / "qrels" / f"{match}.qrels"))).to_string())
+
+
+def _reproduce(options) -> None:
+    from intra import reproduce
+
+    if options.accept:
+        reproduce.accept_run()
+    else:
+        reproduce.reproduce(options.seeds, _assignments(options.parameters))
+
+
+def _print_record(record, options) -> None:
+    if options.json:
+        _print_json({"path": str(record.path), **record.content})
+        return
+    print(record.path)
+    if selection := record.content["selection"]:
+        print(f"epoch {selection['epoch']}, {selection['metric']} on {selection['split']} {selection['value']:.4f}")
+    _print_metrics(record.metrics, options)
+
+
+def _print_metrics(metrics: dict[str, dict[str, float]], options) -> None:
+    if options.json:
+        _print_json(metrics)
+        return
+    import pandas as pd
+
+    print(pd.DataFrame(metrics).T.map(lambda value: f"{value:.4f}").to_string())
+
+
+def _print_json(value) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Frames and records to matplotlib figures. Each function returns the figure; no torch here."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+from PIL import Image
+
+from intra.data.schema import Sticker
+
+PALETTE = {"train": "#33658a", "valid": "#f6ae2d", "test": "#c8553d"}
+INK = "#33658a"
+
+
+def use_style() -> None:
+    """One look for all figures, with Chinese glyphs from the packaged font."""
+    font = files("pylopdf_fonts_zh_cn") / "NotoSansSC-Regular.otf"
+    font_manager.fontManager.addfont(str(font))
+    # the Chinese family comes first: fallback goes glyph by glyph through font.family only
+    rc = {"font.family": ["Noto Sans SC", "DejaVu Sans"], "mathtext.fontset": "dejavusans", "figure.dpi": 110}
+    sns.set_theme(style="whitegrid", context="notebook", rc=rc)
+
+
+def intention_bars(distribution: pd.DataFrame) -> Figure:
+    """Figure 2: conversations of each intention, stacked by split.
+
+    Args:
+        distribution: Answer of `data.statistics.intention_distribution`.
+    """
+    figure, axes = plt.subplots(figsize=(8, 6))
+    left = np.zeros(len(distribution))
+    for split in distribution.columns:
+        axes.barh(distribution.index, distribution[split], left=left, color=PALETTE[split], label=split)
+        left += distribution[split].to_numpy()
+    axes.invert_yaxis()
+    axes.set(xlabel="conversations", ylabel="")
+    axes.grid(axis="y", visible=False)
+    axes.legend(title="split")
+    figure.tight_layout()
+    return figure
+
+
+def contact_sheet(stickers: Sequence[Sticker], titles: Sequence[str] | None = None, columns: int = 8) -> Figure:
+    """Stickers in a grid, with a title each where given."""
+    rows = -(-len(stickers) // columns)
+    height = 1.35 if titles else 1.1
+    figure, axes = plt.subplots(rows, columns, figsize=(1.15 * columns, height * rows), squeeze=False)
+    for place in axes.flat:
+        place.axis("off")
+    for number, (place, sticker) in enumerate(zip(axes.flat, stickers, strict=False)):
+        place.imshow(_on_white(sticker))
+        if titles:
+            place.set_title(titles[number], fontsize=7)
+    figure.tight_layout(pad=0.4)
+    return figure
+
+
+def score_histogram(scores: Mapping[str, Sequence[float]], threshold: float, xlabel: str) -> Figure:
+    """Distribution of a score in each split, with the threshold below which a source stays silent."""
+    figure, axes = plt.subplots(figsize=(7, 3.2))
+    bins = np.linspace(0, 1, 41)
+    for split, values in scores.items():
+        axes.hist(values, bins, density=True, histtype="step", linewidth=2, color=PALETTE[split], label=split)
+    axes.axvline(threshold, color="black", linestyle="--", linewidth=1)
+    axes.text(threshold + 0.01, axes.get_ylim()[1] * 0.9, "threshold", fontsize=9)
+    axes.set(xlabel=xlabel, ylabel="density")
+    axes.legend(title="split")
+    figure.tight_layout()
+    return figure
+
+
+def accuracy_bars(frame: pd.DataFrame, ylabel: str = "accuracy (%)") -> Figure:
+    """Grouped bars: one group a row, one bar a column, in percent."""
+    figure, axes = plt.subplots(figsize=(7, 3.4))
+    colours = [PALETTE.get(column, "#9aa5b1") for column in frame.columns]
+    frame.plot.bar(ax=axes, color=colours, width=0.75, rot=0)
+    axes.set(ylabel=ylabel, xlabel="", ylim=(0, 100))
+    axes.grid(axis="x", visible=False)
+    axes.legend(loc="upper right", ncols=len(frame.columns), fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def heat_map(matrix: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
+    """A matrix of shares (rows sum to 1) as colours, such as a confusion matrix."""
+    figure, axes = plt.subplots(figsize=(0.32 * len(matrix.columns) + 2.2, 0.28 * len(matrix) + 1.8))
+    sns.heatmap(matrix, ax=axes, cmap="Blues", vmin=0, vmax=1, square=True, cbar_kws={"shrink": 0.6})
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.tick_params(labelsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def training_curves(histories: Mapping[int, Sequence[Mapping[str, float]]], best: Mapping[int, int]) -> Figure:
+    """Losses on train and mAP on valid by epoch, one line a seed; a dot marks the epoch that was selected.
+
+    Args:
+        histories: Seed to `training.Fit.history`.
+        best: Seed to the selected epoch.
+    """
+    panels = ("retrieval", "intention", "valid_mAP")
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.2))
+    for seed, history in histories.items():
+        frame = pd.DataFrame(history).set_index("epoch")
+        for place, panel in zip(axes, panels, strict=True):
+            (line,) = place.plot(frame.index, frame[panel], linewidth=1.3, label=f"seed {seed}")
+            place.plot(best[seed], frame[panel][best[seed]], "o", color=line.get_color(), markersize=5)
+    for place, title in zip(axes, ("retrieval loss, train", "intention loss, train", "mAP, valid"), strict=True):
+        place.set(title=title, xlabel="epoch")
+    axes[-1].legend(fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def results_points(frame: pd.DataFrame, metrics: Sequence[str]) -> Figure:
+    """Each metric with its interval, one row a system.
+
+    Args:
+        frame: Answer of `tables.results`.
+        metrics: Panels.
+    """
+    figure, axes = plt.subplots(1, len(metrics), figsize=(3.0 * len(metrics), 0.5 * len(frame) + 1.2), sharey=True)
+    for place, metric in zip(np.atleast_1d(axes), metrics, strict=True):
+        part = frame[metric].iloc[::-1]
+        spread = np.abs(part[["low", "high"]].to_numpy().T - part["mean"].to_numpy())
+        place.errorbar(part["mean"], part.index, xerr=spread, fmt="o", color=INK, ecolor="#9aa5b1", capsize=3)
+        place.set(title=metric, xlabel="%", xlim=(-3, 103))
+    figure.tight_layout()
+    return figure
+
+
+def relation_overlays(
+    stickers: Sequence[Sticker], scores: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6
+) -> Figure:
+    r"""Stickers with their relation scores laid over them; darker red is a higher score.
+
+    Args:
+        stickers: To show.
+        scores: For each, \mathcal{M} over the regions, shape (P,), P a square number, row by row from the top.
+        titles: One each.
+        columns: In the grid.
+    """
+    figure = contact_sheet(stickers, titles, columns)
+    for place, score in zip(figure.axes, scores, strict=False):
+        side = round(len(score) ** 0.5)
+        width, height = place.get_xlim()[1] + 0.5, place.get_ylim()[0] + 0.5
+        place.imshow(
+            score.reshape(side, side),
+            extent=(0, width, height, 0),
+            cmap="Reds",
+            alpha=0.55,
+            interpolation="bilinear",
+        )
+    return figure
+
+
+def lift_points(frame: pd.DataFrame) -> Figure:
+    """Lift of each part with its interval; the dashed line at 1 is a uniform score.
+
+    Args:
+        frame: Answer of `analysis.lift_by_part`.
+    """
+    figure, axes = plt.subplots(figsize=(6, 0.4 * len(frame) + 1.2))
+    spread = np.abs(frame[["low", "high"]].to_numpy().T - frame["lift"].to_numpy())
+    axes.errorbar(frame["lift"], frame.index, xerr=spread, fmt="o", color=INK, ecolor="#9aa5b1", capsize=3)
+    axes.axvline(1, color="black", linestyle="--", linewidth=1)
+    axes.set(xlabel="lift: share of the relation score over share of the area")
+    axes.margins(y=0.2)
+    figure.tight_layout()
+    return figure
+
+
+def _on_white(sticker: Sticker) -> Image.Image:
+    with Image.open(sticker.image) as image:
+        rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    white.alpha_composite(rgba)
+    return white.convert("RGB")

@@ -1,0 +1,92 @@
+"""The words drawn on a sticker, read by optical character recognition (A_V of Eq. 7)."""
+
+import re
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from intra.encoders.vision import on_white, open_picture
+from intra.errors import IntraError
+
+DETECTION_SIDE = 320
+"""Shortest side that text is looked for in. The engine's own 736 reads round cartoon faces as letters."""
+LONGEST_SIDE = 640
+GREATEST_RATIO = 4
+SURE = 0.8
+"""Score from which a single letter or digit is believed; below, it is most often a part of the drawing."""
+_CJK = re.compile("[\u3400-\u9fff]")
+
+
+class CaptionReader:
+    """PP-OCR through `rapidocr`, with the models inside its package; nothing is downloaded."""
+
+    def __init__(self):
+        """Look the package up; the models are loaded when the first picture is read.
+
+        Raises:
+            IntraError: If a package is missing.
+        """
+        try:
+            version = metadata.version("rapidocr")
+            metadata.version("onnxruntime")
+        except metadata.PackageNotFoundError as error:
+            raise IntraError(f"reading captions needs the package {error.name}: pip install {error.name}") from None
+        self.name = f"rapidocr-{version}/{DETECTION_SIDE}"
+
+    def read(self, picture: Path | Image.Image) -> str:
+        """Read the caption of a picture, its lines joined; empty if there is none.
+
+        Args:
+            picture: A file, or an image of any mode, whose transparency is seen as white.
+
+        Raises:
+            IntraError: If the file is missing or no picture.
+        """
+        image = on_white(picture) if isinstance(picture, Image.Image) else open_picture(picture)
+        bgr = np.asarray(_bounded(image))[:, :, ::-1]
+        result = self._engine(np.ascontiguousarray(bgr))
+        lines = [line.strip() for line in result.txts or ()]
+        scores = result.scores or ()
+        return join_lines([line for line, score in zip(lines, scores, strict=True) if _is_text(line, score)])
+
+    @cached_property
+    def _engine(self):
+        try:
+            from rapidocr import RapidOCR
+        except ImportError as error:
+            raise IntraError(f"rapidocr cannot be loaded: {error}") from None
+        return RapidOCR(
+            params={
+                "Global.log_level": "critical",
+                # captions stand upright, and the classifier of upside-down lines costs time
+                "Global.use_cls": False,
+                "Det.limit_side_len": DETECTION_SIDE,
+                "Det.limit_type": "min",
+                "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+                "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+            }
+        )
+
+
+def join_lines(lines: list[str]) -> str:
+    """Join the lines of a caption: Chinese without a gap, Latin words with a space."""
+    text = ""
+    for line in lines:
+        gap = text[-1:].isascii() and line[:1].isascii() and text
+        text += f" {line}" if gap else line
+    return text
+
+
+def _bounded(image: Image.Image) -> Image.Image:
+    """Shrink a huge picture and widen a strip with white: the engine's time grows with the ratio of the sides."""
+    image = ImageOps.contain(image, (LONGEST_SIDE, LONGEST_SIDE)) if max(image.size) > LONGEST_SIDE else image
+    least = -(-max(image.size) // GREATEST_RATIO)
+    size = max(image.width, least), max(image.height, least)
+    return ImageOps.pad(image, size, color="white") if size != image.size else image
+
+
+def _is_text(line: str, score: float) -> bool:
+    return bool(line) and (len(line) > 1 or score >= SURE or bool(_CJK.match(line)))
