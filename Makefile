@@ -50,8 +50,9 @@ lock: env ## compile requirements.lock again; UPGRADE=--upgrade takes newer rele
 	@$(BIN)/uv pip compile --quiet pyproject.toml --extra test --universal --python-version 3.11 \
 		--no-header --no-annotate $(UPGRADE) --output-file requirements.lock
 
-reproduce: env ## the whole study with every seed, then the book
-	@$(BIN)/intra reproduce --all-seeds
+reproduce: env ## the whole study from nothing, then the book
+	rm -rf _build/records _build/run
+	@$(BIN)/intra reproduce
 
 accept: env ## make the last run the reference: its records and the outputs of its notebooks
 	@$(BIN)/intra reproduce --accept

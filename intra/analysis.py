@@ -100,12 +100,12 @@ def intention_predictions(records: Sequence[Record], dataset: Dataset) -> pd.Dat
     return pd.concat(frames, ignore_index=True)
 
 
-def relation_mass(scores: np.ndarray, boxes: Sequence[dict], size: float = 240) -> pd.DataFrame:
+def relation_mass(scores: np.ndarray, stickers: Sequence[Sticker], size: float = 240) -> pd.DataFrame:
     r"""How much of a sticker's relation score falls into the box of a part, over the share of the area it covers.
 
     Args:
         scores: \mathcal{M}, shape (S, P), rows sum to 1, P a square number of regions.
-        boxes: For each sticker, part to (x0, y0, x1, y1) in pixels of a `size` square.
+        stickers: The S stickers, whose `regions` are boxes in pixels of a `size` square.
         size: Side of the picture.
 
     Returns:
@@ -113,8 +113,8 @@ def relation_mass(scores: np.ndarray, boxes: Sequence[dict], size: float = 240) 
     """
     side = round(scores.shape[1] ** 0.5)
     rows = []
-    for number, (score, parts) in enumerate(zip(scores, boxes, strict=True)):
-        for part, box in parts.items():
+    for number, (score, sticker) in enumerate(zip(scores, stickers, strict=True)):
+        for part, box in sticker.regions.items():
             covered = region_cover(box, side, size)
             mass, area = float(score @ covered / score.sum()), float(covered.mean())
             rows.append({"sticker": number, "part": part, "mass": mass, "area": area, "lift": mass / area})

@@ -87,7 +87,7 @@ def _run_commands(commands) -> None:
         parser.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)} (default: %(default)s)")
         parser.add_argument("--out", type=Path, default=None, help="folder of records (default: _build/records)")
     reproduce = _command(commands, "reproduce", "run the study and the notebooks, and render the book", _reproduce)
-    reproduce.add_argument("--seeds", type=_seeds, default=None, help="of the fresh run (default: 0-4)")
+    reproduce.add_argument("--seeds", type=_seeds, default=None, help="of the fresh run (default: those of the reference)")
     reproduce.add_argument(
         "-p",
         action="append",

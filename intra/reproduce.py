@@ -13,13 +13,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from intra import notebooks as files
 from intra.errors import IntraError
-from intra.paths import BOOK, NOTEBOOKS, PACKAGE, RECORDS, ROOT
+from intra.paths import BOOK, BUILD, NOTEBOOKS, PACKAGE, RECORDS, ROOT
+
+Report = Callable[[str], None]
 
 LOCK = ROOT / "requirements.lock"
 TOC = BOOK / "_toc.yml"
@@ -166,7 +168,7 @@ def execute_notebooks(
     *,
     inputs: Iterable[Path] = (RECORDS,),
     notebooks: Iterable[Path] | None = None,
-    report: Callable[[str], None] = _say,
+    report: Report = _say,
 ) -> list[Path]:
     """Execute the notebooks of the book in order, each into `run_directory/notebooks/`.
 
@@ -347,7 +349,7 @@ def accept(
     run_directory: Path,
     notebooks: Iterable[Path] | None = None,
     *,
-    report: Callable[[str], None] = _say,
+    report: Report = _say,
 ) -> list[Path]:
     """Carry the outputs of the executed copies back to the notebooks that are committed.
 
@@ -376,3 +378,46 @@ def accept(
             changed.append(source)
             report(f"{source.name}: outputs accepted")
     return changed
+
+
+def reproduce(
+    seeds: Sequence[int] | None = None, parameters: Mapping[str, Any] | None = None, report: Report = _say
+) -> None:
+    """Run the study afresh, execute the notebooks and render the book to `_build/html/index.html`.
+
+    What an earlier, even interrupted, build left behind and nothing has changed since is not made again.
+
+    Args:
+        seeds: Of the fresh run; those of the reference by default.
+        parameters: Of notebooks, as in `assign_parameters`.
+        report: Called with one line per run and notebook, and with the seconds of each stage at the end.
+    """
+    from intra.status import status_page
+    from intra.study import FRESH_RECORDS, SEEDS, reference_records, run_study
+
+    watch = Stopwatch(ROOT / ".venv" / ".seconds")
+    assign_parameters(book_notebooks(), parameters or {})
+    with watch.stage("study"):
+        fresh = run_study("main", seeds=seeds or SEEDS, report=report)
+    with watch.stage("notebooks"):
+        inputs = (RECORDS,) if RECORDS.exists() else (FRESH_RECORDS,)
+        execute_notebooks(BUILD / "run", parameters, inputs=inputs, report=report)
+    with watch.stage("book"):
+        stage_site(BUILD / "run", BUILD / "site", status_page(reference_records("main"), fresh))
+        render_book(BUILD / "site", BUILD / "html")
+    report(f"\n{watch.table()}\n\n{_short(BUILD / 'html' / 'index.html')}")
+
+
+def accept_run(report: Report = _say) -> None:
+    """Make the fresh records the reference, and the outputs of the executed notebooks those that are committed.
+
+    The notebooks are executed again on the new reference first, with their own parameters.
+
+    Raises:
+        IntraError: If there is no complete fresh run.
+    """
+    from intra.study import accept_records
+
+    accept_records("main", report)
+    execute_notebooks(BUILD / "run", report=report)
+    accept(BUILD / "run", report=report)

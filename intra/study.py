@@ -1,6 +1,7 @@
 """Named studies: a base config and what varies. Runs that are on record are not made again."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -65,6 +66,33 @@ def load_study(name: str, profile: str = "mini", seeds: Sequence[int] = SEEDS) -
         reference = RECORDS / profile / name / run_name(config)
         records.append(read_record(reference) if reference.exists() else run_one(name, config, FRESH_RECORDS))
     return records
+
+
+def reference_records(name: str, profile: str = "mini") -> list[Record]:
+    """The records of a study in the reference; none before the first `make accept`."""
+    folder = RECORDS / profile / name
+    return [read_record(path) for path in sorted(folder.iterdir())] if folder.exists() else []
+
+
+def accept_records(name: str, report: Callable[[str], None], profile: str = "mini") -> None:
+    """Make the fresh records of a study the reference: everything but the weights.
+
+    Raises:
+        IntraError: If a run is missing or was made by other code.
+    """
+    for config in study_configs(name, profile):
+        path = FRESH_RECORDS / profile / name / run_name(config)
+        if read_record(path).content["code"] != code_digest():
+            raise IntraError(f"{path}: was made by other code; run `make reproduce` first")
+    with written_whole(RECORDS / profile) as folder:
+        shutil.copytree(
+            FRESH_RECORDS / profile, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(WEIGHTS, ".*", "train")
+        )
+        wanted = {run_name(config) for config in study_configs(name, profile)}
+        for run in (folder / name).iterdir():
+            if run.name not in wanted:
+                shutil.rmtree(run)
+    report(f"{len(wanted)} records accepted")
 
 
 def run_study(

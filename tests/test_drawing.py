@@ -60,7 +60,8 @@ def test_regions_lie_on_the_canvas(style, prop):
     for index, posture in enumerate(vocabulary.POSTURES):
         gesture = list(vocabulary.GESTURES)[index]
         caption = "好的！" if index % 2 else ""
-        drawing = draw(StickerSpecification("rabbit", style, "grin", gesture, posture, prop, caption, variation=index))
+        specification = StickerSpecification("rabbit", style, "grin", gesture, posture, prop, caption)
+        drawing = draw(replace(specification, variation=index))
         names = {"face", "body", "hand", "prop"} | ({"caption"} if caption else set())
         assert set(drawing.regions) == names
         for left, top, right, bottom in drawing.regions.values():
@@ -88,7 +89,7 @@ def test_variation_changes_the_picture():
     assert len(pictures) == 10
 
 
-@pytest.mark.parametrize("text", ["好", "收到！", "OK 666", "真的假的？？", "今天也要加油鸭！", "打工人，打工魂～…"])
+@pytest.mark.parametrize("text", ["好", "收到！", "OK 666", "真的？？", "今天要加油鸭！", "打工人，打工魂～…"])
 def test_a_caption_fills_its_box_and_leaves_the_face_free(text):
     for variation in range(6):
         drawing = draw(replace(PLAIN, caption=text, variation=variation))
@@ -100,15 +101,15 @@ def test_a_caption_fills_its_box_and_leaves_the_face_free(text):
         assert np.ptp(ys) > 0.7 * (bottom - top) - 8 and np.ptp(xs) > 0.8 * (right - left) - 8
         without = np.asarray(rasterise(draw(replace(PLAIN, variation=variation))))
         captioned = np.asarray(rasterise(drawing))
-        assert (without[top:bottom, left:right] != captioned[top:bottom, left:right]).any(axis=-1).mean() > 0.2
+        differs = (without != captioned).any(axis=-1)
+        assert differs[top:bottom, left:right].mean() > 0.2
 
 
 def test_a_caption_is_never_mirrored():
-    rows = []
-    for variation in range(12):
-        text = captions.caption("上", __import__("random").Random(variation))
-        rows.append(text.svg.count("matrix(-"))
-    assert not any(rows)
+    drawn = [draw(replace(PLAIN, caption="上", variation=variation)) for variation in range(12)]
+    figures = [drawing.svg.partition("</defs>")[2].startswith('<g transform="matrix(-') for drawing in drawn]
+    assert any(figures) and not all(figures)
+    assert not any("matrix(-" in drawing.svg.rpartition("<g fill=")[2] for drawing in drawn)
 
 
 def test_long_captions_break_into_balanced_lines():

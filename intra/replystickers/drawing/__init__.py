@@ -1,0 +1,1 @@
+"""Original stickers drawn from specifications: characters, faces, poses, props, captions and styles."""

@@ -1,7 +1,7 @@
 """Shapes of heads, ears, markings, muzzles, accessories, torsos and tails.
 
-A head is drawn round the origin of its own frame and reaches about `HALF_WIDTH` to the sides and `HALF_HEIGHT`
-up and down; a torso is drawn round the origin of its frame and is about 62 wide and 64 high.
+A head is drawn round the origin of its own frame and reaches about `HALF_WIDTH` to the sides and
+`HALF_HEIGHT` up and down; a torso is drawn round the origin of its frame and is about 62 wide and 64 high.
 """
 
 from __future__ import annotations
@@ -88,10 +88,13 @@ def _mirrored(draw: Callable[[int], str]) -> str:
     return draw(-1) + draw(1)
 
 
-# Ears and everything else that grows on a head: (drawn behind the head, drawn in front of it).
+# Ears and everything else that grows on a head.
 
-def _pointed(base: float, tip: tuple[float, float], inner: str = "accent") -> Callable[[Pen, Palette],
-                                                                                       tuple[str, str]]:
+DrawEars = Callable[["Pen", "Palette"], tuple[str, str]]
+"""Returns what lies behind the head and what lies in front of it."""
+
+
+def _pointed(base: float, tip: tuple[float, float], inner: str = "accent") -> DrawEars:
     def draw(pen: Pen, palette: Palette) -> tuple[str, str]:
         def side(s: int) -> str:
             x, y = tip
@@ -104,8 +107,7 @@ def _pointed(base: float, tip: tuple[float, float], inner: str = "accent") -> Ca
     return draw
 
 
-def _round_ears(x: float, y: float, size: float, colour: str = "body") -> Callable[[Pen, Palette],
-                                                                                   tuple[str, str]]:
+def _round_ears(x: float, y: float, size: float, colour: str = "body") -> DrawEars:
     def draw(pen: Pen, palette: Palette) -> tuple[str, str]:
         def side(s: int) -> str:
             outer = pen.shape(ellipse(s * x, y, size), getattr(palette, colour))
@@ -134,8 +136,8 @@ def _long(pen: Pen, palette: Palette) -> tuple[str, str]:
 
 def _frog_eyes(pen: Pen, palette: Palette) -> tuple[str, str]:
     def side(s: int) -> str:
-        return pen.shape(ellipse(s * 27, -38, 19), palette.body) + pen.spot(ellipse(s * 27, -43, 9, 7),
-                                                                            palette.accent)
+        lid = pen.spot(ellipse(s * 27, -43, 9, 7), palette.accent)
+        return pen.shape(ellipse(s * 27, -38, 19), palette.body) + lid
     return _mirrored(side), ""
 
 
@@ -184,8 +186,7 @@ def _leaves(pen: Pen, palette: Palette) -> tuple[str, str]:
 def _mushroom(pen: Pen, palette: Palette) -> tuple[str, str]:
     cap = [(-74, -16), (-66, -46), (-34, -74), (0, -80), (34, -74), (66, -46), (74, -16), (40, -12),
            (0, -18), (-40, -12)]
-    dots = "".join(ellipse(x, y, rx, ry) for x, y, rx, ry in [(0, -56, 14, 11), (-42, -38, 11, 9),
-                                                              (44, -40, 10, 9)])
+    dots = ellipse(0, -56, 14, 11) + ellipse(-42, -38, 11, 9) + ellipse(44, -40, 10, 9)
     return "", pen.shape(curve(cap), palette.accent) + pen.spot(dots, "#fffaf0")
 
 
@@ -225,14 +226,14 @@ def _hair_bun(pen: Pen, palette: Palette) -> tuple[str, str]:
               (20, -30), (0, -38),
               (-20, -30), (-44, -14)]
     knot = pen.shape(ellipse(0, -60, 21, 18), palette.accent)
-    return knot, pen.shape(curve(parted, tension=0.12), palette.accent) + pen.line("M -8 -64 Q 2 -70 10 -62",
-                                                                                   2.4)
+    strand = pen.line("M -8 -64 Q 2 -70 10 -62", 2.4)
+    return knot, pen.shape(curve(parted, tension=0.12), palette.accent) + strand
 
 
 def _antenna(pen: Pen, palette: Palette) -> tuple[str, str]:
     bolts = _mirrored(lambda s: pen.shape(rectangle(s * 58, 4, 16, 28, 6), palette.feet))
-    return pen.limb("M 0 -42 L 0 -64", 4, palette.feet) + pen.shape(ellipse(0, -68, 9),
-                                                                    palette.trim) + bolts, ""
+    lamp = pen.shape(ellipse(0, -68, 9), palette.trim)
+    return pen.limb("M 0 -42 L 0 -64", 4, palette.feet) + lamp + bolts, ""
 
 
 def _spikes(pen: Pen, palette: Palette) -> tuple[str, str]:
@@ -247,16 +248,15 @@ def _feelers(pen: Pen, palette: Palette) -> tuple[str, str]:
 
 
 def _stalk(pen: Pen, palette: Palette) -> tuple[str, str]:
-    leaf = curve([(2, -58), (16, -72), (32, -70), (22, -58)])
-    return pen.limb("M 0 -50 L 2 -62", 6, palette.trim) + pen.shape(leaf, mix(palette.body, "#7bd05a", 0.5)),
-    ""
+    leaf = pen.shape(curve([(2, -58), (16, -72), (32, -70), (22, -58)]), mix(palette.body, "#7bd05a", 0.5))
+    return pen.limb("M 0 -50 L 2 -62", 6, palette.trim) + leaf, ""
 
 
 def _nothing(pen: Pen, palette: Palette) -> tuple[str, str]:
     return "", ""
 
 
-EARS: dict[str, Callable[[Pen, Palette], tuple[str, str]]] = {
+EARS: dict[str, DrawEars] = {
     "none": _nothing,
     "cat": _pointed(36, (48, -66)),
     "upright": _pointed(32, (46, -76), "blush"),
@@ -353,13 +353,14 @@ def _face_plate(pen: Pen, palette: Palette) -> str:
 
 
 def _pleats(pen: Pen, palette: Palette) -> str:
-    folds = "M -40 -18 Q -36 -30 -26 -34 M -22 -28 Q -18 -38 -8 -40 M 0 -30 Q 2 -40 8 -42 M 22 -28 Q 20 -36 18 -38"
-    return pen.line(f"{folds} M 42 -16 Q 38 -28 32 -32", 3.4, palette.accent)
+    left = "M -40 -18 Q -36 -30 -26 -34 M -22 -28 Q -18 -38 -8 -40"
+    right = "M 0 -30 Q 2 -40 8 -42 M 22 -28 Q 20 -36 18 -38 M 42 -16 Q 38 -28 32 -32"
+    return pen.line(f"{left} {right}", 3.4, palette.accent)
 
 
 def _swirl(pen: Pen, palette: Palette) -> str:
-    folds = "M 0 -46 Q -10 -34 -30 -30 M -2 -44 Q -4 -34 -10 -28 M 2 -44 Q 4 -34 10 -28 M 0 -46 Q 10 -34 30 -30"
-    return pen.line(folds, 3.2, palette.accent)
+    left = "M 0 -46 Q -10 -34 -30 -30 M -2 -44 Q -4 -34 -10 -28"
+    return pen.line(f"{left} M 2 -44 Q 4 -34 10 -28 M 0 -46 Q 10 -34 30 -30", 3.2, palette.accent)
 
 
 def _cube(pen: Pen, palette: Palette) -> str:
@@ -374,13 +375,15 @@ def _shell(pen: Pen, palette: Palette) -> str:
 
 
 def _rings(pen: Pen, palette: Palette) -> str:
-    folds = "M -44 -20 Q -36 -18 -30 -22 M 30 -22 Q 38 -18 44 -20 M -20 -36 Q 0 -30 20 -36 M -50 14 Q -44 16 -40 13"
-    return pen.line(f"{folds} M 40 13 Q 46 16 50 14", 3.2, mix(palette.body, palette.outline, 0.3))
+    top = "M -44 -20 Q -36 -18 -30 -22 M 30 -22 Q 38 -18 44 -20 M -20 -36 Q 0 -30 20 -36"
+    sides = "M -50 14 Q -44 16 -40 13 M 40 13 Q 46 16 50 14"
+    return pen.line(f"{top} {sides}", 3.2, mix(palette.body, palette.outline, 0.3))
 
 
 def _prickles(pen: Pen, palette: Palette) -> str:
-    marks = "M -34 -26 L -31 -20 M -12 -40 L -10 -34 M 12 -40 L 10 -34 M 34 -26 L 31 -20 M -40 12 L -35 14 M 40 12 L 35 14"
-    return pen.line(f"{marks} M -24 36 L -22 30 M 24 36 L 22 30", 3, mix(palette.body, "#1d4a2c", 0.5))
+    top = "M -34 -26 L -31 -20 M -12 -40 L -10 -34 M 12 -40 L 10 -34 M 34 -26 L 31 -20"
+    sides = "M -40 12 L -35 14 M 40 12 L 35 14 M -24 36 L -22 30 M 24 36 L 22 30"
+    return pen.line(f"{top} {sides}", 3, mix(palette.body, "#1d4a2c", 0.5))
 
 
 def _wrinkles(pen: Pen, palette: Palette) -> str:
@@ -435,8 +438,8 @@ def _cat_nose(pen: Pen, palette: Palette) -> str:
 
 
 def _dog_nose(pen: Pen, palette: Palette) -> str:
-    return pen.spot(ellipse(0, 10, 8, 5.5), palette.outline) + pen.spot(ellipse(-2, 8, 2.4, 1.5), "#ffffff",
-                                                                        0.8)
+    glint = pen.spot(ellipse(-2, 8, 2.4, 1.5), "#ffffff", 0.8)
+    return pen.spot(ellipse(0, 10, 8, 5.5), palette.outline) + glint
 
 
 def _bear_nose(pen: Pen, palette: Palette) -> str:
@@ -467,8 +470,8 @@ def _koala_nose(pen: Pen, palette: Palette) -> str:
 
 def _capybara_nose(pen: Pen, palette: Palette) -> str:
     nostrils = pen.spot(ellipse(-7, 9, 2.4, 3) + ellipse(7, 9, 2.4, 3), palette.outline)
-    return pen.spot(curve([(-20, 8), (0, 2), (20, 8), (23, 24), (0, 34), (-23, 24)]),
-                    mix(palette.body, "#fff0dc", 0.35)) + nostrils
+    muzzle = curve([(-20, 8), (0, 2), (20, 8), (23, 24), (0, 34), (-23, 24)])
+    return pen.spot(muzzle, mix(palette.body, "#fff0dc", 0.35)) + nostrils
 
 
 def _nostrils(pen: Pen, palette: Palette) -> str:
@@ -513,8 +516,8 @@ def _tie(pen: Pen, palette: Palette) -> str:
 
 
 def _cape(pen: Pen, palette: Palette) -> str:
-    return pen.shape(curve([(-18, -26), (18, -26), (46, 28), (20, 36), (0, 30), (-20, 36), (-46, 28)],
-                           tension=0.1), palette.trim)
+    outline = [(-18, -26), (18, -26), (46, 28), (20, 36), (0, 30), (-20, 36), (-46, 28)]
+    return pen.shape(curve(outline, tension=0.1), palette.trim)
 
 
 def _bow(pen: Pen, palette: Palette) -> str:
@@ -538,16 +541,17 @@ def _headband(pen: Pen, palette: Palette) -> str:
 
 
 def _rainbow(pen: Pen, palette: Palette) -> str:
-    arcs = [("#ff8f8f", 66), ("#ffd76a", 59), ("#8fd6ff", 52)]
-    return "".join(pen.line(f"M {-r} -16 C {-r} {-16 - 1.25 * r} {r} {-16 - 1.25 * r} {r} -16", 7, c) for c,
-                   r in arcs)
+    def arc(colour: str, radius: float) -> str:
+        top = -16 - 1.25 * radius
+        return pen.line(f"M {-radius} -16 C {-radius} {top} {radius} {top} {radius} -16", 7, colour)
+    return arc("#ff8f8f", 66) + arc("#ffd76a", 59) + arc("#8fd6ff", 52)
 
 
 def _cap(pen: Pen, palette: Palette) -> str:
     crown = [(-52, -22), (-46, -50), (0, -70), (46, -50), (52, -22), (0, -30)]
     peak = [(-8, -32), (30, -38), (66, -24), (64, -14), (40, -22), (4, -22)]
-    return pen.shape(curve(crown, tension=0.14), palette.trim) + pen.shape(curve(peak),
-                                                                           mix(palette.trim, "#201020", 0.15))
+    shade = mix(palette.trim, "#201020", 0.15)
+    return pen.shape(curve(crown, tension=0.14), palette.trim) + pen.shape(curve(peak), shade)
 
 
 def _clip(pen: Pen, palette: Palette) -> str:
@@ -617,10 +621,12 @@ TAILS: dict[str, Callable[[Pen, Palette], str]] = {
         curve([(18, 22), (42, 26), (58, 6), (54, -20), (66, -4), (70, 22), (50, 40), (24, 36)]), palette.body
     ),
     "round": lambda pen, palette: pen.shape(ellipse(32, 20, 12), palette.body),
-    "bird": lambda pen, palette: pen.shape(polyline([(22, 8), (46, 2), (40, 14), (48, 20), (24, 26)], True),
-                                           palette.body),
-    "curl": lambda pen, palette: pen.line("M 28 14 Q 44 16 42 4 Q 34 0 36 10 Q 40 18 50 12", 5,
-                                          palette.accent),
+    "bird": lambda pen, palette: pen.shape(
+        polyline([(22, 8), (46, 2), (40, 14), (48, 20), (24, 26)], closed=True), palette.body
+    ),
+    "curl": lambda pen, palette: pen.line(
+        "M 28 14 Q 44 16 42 4 Q 34 0 36 10 Q 40 18 50 12", 5, palette.accent
+    ),
     "dino": lambda pen, palette: pen.shape(
         curve([(14, 10), (34, 16), (58, 4), (62, 12), (44, 32), (16, 32)], tension=0.13), palette.body
     ),
@@ -662,15 +668,15 @@ def _wisp(pen: Pen, palette: Palette) -> str:
 
 def _pot(pen: Pen, palette: Palette) -> str:
     pot = polyline([(-31, 6), (31, 6), (25, 35), (-25, 35)], closed=True)
-    return _tiny(pen, palette) + pen.shape(pot, palette.trim) + pen.shape(rectangle(0, 8, 68, 13, 5),
-                                                                          palette.trim)
+    rim = pen.shape(rectangle(0, 8, 68, 13, 5), palette.trim)
+    return _tiny(pen, palette) + pen.shape(pot, palette.trim) + rim
 
 
 def _shirt(pen: Pen, palette: Palette) -> str:
     collar = pen.detail(polyline([(-12, -28), (0, -16), (12, -28)], closed=True), palette.body)
     trousers = [(-31, 14), (31, 14), (30, 26), (18, 34), (0, 35), (-18, 34), (-30, 26)]
-    return pen.shape(curve(_BEAN), palette.cloth) + pen.shape(curve(trousers, tension=0.1),
-                                                              palette.feet) + collar
+    legs = pen.shape(curve(trousers, tension=0.1), palette.feet)
+    return pen.shape(curve(_BEAN), palette.cloth) + legs + collar
 
 
 def _dress(pen: Pen, palette: Palette) -> str:

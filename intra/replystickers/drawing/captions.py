@@ -74,25 +74,22 @@ def caption(text: str, rng: random.Random) -> Caption:
     placed = []
     for index, (line, width) in enumerate(zip(lines, widths, strict=True)):
         placed += _place(line, (_CANVAS - width * size) / 2, top + pitch * (index + 0.5), size, rng)
-    box = (
-        max(1.0, _CANVAS / 2 - max(widths) * size / 2 - 5), top - 4,
-        min(239.0, _CANVAS / 2 + max(widths) * size / 2 + 5),
-        top + height + 4,
-    )
+    half = min(_CANVAS / 2 - 1, max(widths) * size / 2 + 5)
+    box = _CANVAS / 2 - half, top - 4, _CANVAS / 2 + half, top + height + 4
     return Caption(_layers(placed, ink, halo), box, at_top)
 
 
 def break_lines(text: str) -> list[str]:
-    """Split text of more than six characters in two (more than 20: three), after punctuation where possible."""
+    """Split text in two lines over 6 and in more over 20 characters, after punctuation where possible."""
     if len(text) <= 6:
         return [text]
     if len(text) > 20:
         head = text[: len(text) // 3]
         return [head, *break_lines(text[len(head):])]
     middle = len(text) / 2
-    cuts = [index for index in range(2, len(text) - 1) if text[index - 1] in _BREAKS and text[index] not in _BREAKS]
-    near = [index for index in cuts if abs(index - middle) <= len(text) / 4]
-    cut = min(near, key=lambda index: abs(index - middle)) if near else _plain_cut(text)
+    near = [index for index in range(2, len(text) - 1) if abs(index - middle) <= len(text) / 4]
+    cuts = [index for index in near if text[index - 1] in _BREAKS and text[index] not in _BREAKS]
+    cut = min(cuts, key=lambda index: abs(index - middle)) if cuts else _plain_cut(text)
     return [text[:cut].strip(), text[cut:].strip()]
 
 

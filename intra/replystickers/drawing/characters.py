@@ -195,8 +195,8 @@ _CAST = [
         eyes="tall",
     ),
     Character(
-        "grandma", "奶奶", "grandma", Parts("round", "hair_bun", "none", "wrinkles", "glasses", "none",
-                                          "dress"),
+        "grandma", "奶奶", "grandma",
+        Parts("round", "hair_bun", "none", "wrinkles", "glasses", "none", "dress"),
         _palette("#fadcc4", "#c9c7d1", cloth="#8a6bb0", feet="#5a4a6b"), "sketch", eyes="dot",
     ),
     Character(
@@ -243,7 +243,7 @@ def held_out_characters(seed: int, n: int) -> list[Character]:
 
 
 def silhouette(parts: Parts) -> tuple[str, str, str]:
-    """The three parts that make a figure recognisable; no held-out character shares them with the benchmark."""
+    """The parts that make a figure recognisable, which no held-out character shares with the benchmark."""
     return parts.head, parts.ears, parts.muzzle
 
 

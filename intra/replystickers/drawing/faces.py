@@ -29,12 +29,11 @@ EyeDraw = Callable[[Pen, float, int, str], str]
 
 # Eyes
 
-def _open_eye(pen: Pen, x: float, side: int, neutral: str, rise: float = 0.0) -> str:
+def _open_eye(pen: Pen, x: float, side: int, neutral: str) -> str:
     rx, ry = {"oval": (6.5, 8.5), "dot": (5.8, 6.2), "tall": (5.8, 10.5), "shine": (8.5, 9.5)}[neutral]
-    glint = pen.spot(ellipse(x - 0.3 * rx, rise - 0.4 * ry, 0.34 * rx, 0.32 * ry), _WHITE)
-    low = pen.spot(ellipse(x + 0.3 * rx, rise + 0.45 * ry, 0.2 * rx, 0.18 * ry),
-                   _WHITE) if neutral == "shine" else ""
-    return pen.spot(ellipse(x, rise, rx, ry), pen.ink) + glint + low
+    glint = pen.spot(ellipse(x - 0.3 * rx, -0.4 * ry, 0.34 * rx, 0.32 * ry), _WHITE)
+    second = pen.spot(ellipse(x + 0.3 * rx, 0.45 * ry, 0.2 * rx, 0.18 * ry), _WHITE)
+    return pen.spot(ellipse(x, 0, rx, ry), pen.ink) + glint + (second if neutral == "shine" else "")
 
 
 def _arch(pen: Pen, x: float, side: int, neutral: str) -> str:
@@ -85,7 +84,8 @@ def _blank(pen: Pen, x: float, side: int, neutral: str) -> str:
 
 def _watery(pen: Pen, x: float, side: int, neutral: str) -> str:
     ball = pen.spot(ellipse(x, 1, 14, 16), mix(pen.ink, "#101020", 0.3))
-    pool = pen.spot(path(f"M {x - 12} 7 Q {x - 6} 3 {x} 7 Q {x + 6} 11 {x + 12} 7 Q {x + 8} 17 {x} 17 Q {x - 8} 17 {x - 12} 7 Z"), _WATER)
+    surface = f"M {x - 12} 7 Q {x - 6} 3 {x} 7 Q {x + 6} 11 {x + 12} 7"
+    pool = pen.spot(path(surface, f"Q {x + 8} 17 {x} 17 Q {x - 8} 17 {x - 12} 7 Z"), _WATER)
     glints = pen.spot(ellipse(x - 4.5, -6, 5.4) + ellipse(x + 5.5, 1, 3), _WHITE)
     bead = pen.detail(drop(x + side * 13, 19, 6), _WATER, 2)
     return ball + pool + glints + bead
@@ -99,7 +99,8 @@ def _glare(pen: Pen, x: float, side: int, neutral: str) -> str:
 
 def _away(pen: Pen, x: float, side: int, neutral: str) -> str:
     ball = pen.spot(ellipse(x + 3, 3, 6.5, 7.5), pen.ink)
-    return ball + pen.spot(ellipse(x + 5, 6, 2.4), _WHITE) + pen.line(f"M {x - 9} -3 Q {x + 1} -10 {x + 12} -3", 3.6)
+    lid = pen.line(f"M {x - 9} -3 Q {x + 1} -10 {x + 12} -3", 3.6)
+    return ball + pen.spot(ellipse(x + 5, 6, 2.4), _WHITE) + lid
 
 
 def _puzzled(pen: Pen, x: float, side: int, neutral: str) -> str:
@@ -139,7 +140,8 @@ def _guffaw(pen: Pen) -> str:
 
 
 def _jaw(pen: Pen, width: float, depth: float) -> str:
-    outer = path(f"M {-width} 16 Q 0 21 {width} 16 C {width} {18 + depth} {-width} {18 + depth} {-width} 16 Z")
+    low = 18 + depth
+    outer = path(f"M {-width} 16 Q 0 21 {width} 16 C {width} {low} {-width} {low} {-width} 16 Z")
     tongue = ellipse(0, 13 + depth * 0.72, width * 0.5, depth * 0.2)
     teeth = path(f"M {-width + 4} 18 Q 0 21 {width - 4} 18 L {width - 6} 22 Q 0 26 {-width + 6} 22 Z")
     return pen.detail(outer, _DARK, 3) + pen.spot(tongue, _TONGUE) + pen.spot(teeth, _WHITE)
@@ -199,8 +201,9 @@ def _blush(pen: Pen, colour: str, size: float = 1.0) -> str:
 
 
 def _deep_blush(pen: Pen, colour: str) -> str:
-    strokes = "M -40 18 L -36 10 M -33 19 L -29 11 M -26 19 L -22 11 M 22 19 L 26 11 M 29 19 L 33 11 M 36 18 L 40 10"
-    return _blush(pen, "#ff5f78", 1.5) + pen.line(strokes, 2.4, "#e0354f")
+    left = "M -40 18 L -36 10 M -33 19 L -29 11 M -26 19 L -22 11"
+    right = "M 22 19 L 26 11 M 29 19 L 33 11 M 36 18 L 40 10"
+    return _blush(pen, "#ff5f78", 1.5) + pen.line(f"{left} {right}", 2.4, "#e0354f")
 
 
 def _joy_tears(pen: Pen, colour: str) -> str:

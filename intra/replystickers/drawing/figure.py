@@ -17,6 +17,7 @@ _COVERED = ("lying", "slumped")
 """Postures in which a blanket is spread over the body instead of hung over the back."""
 
 
+_ONE_HANDED = gestures.LEFT_FREE - {"arms_down"}
 _RAISED = ("fists_up",)
 """Gestures whose hands are where signs would be."""
 
@@ -84,7 +85,7 @@ def figure(pen: Pen, character: Character, specification: StickerSpecification, 
     boxes = {
         "face": posture.head.then(_FACE).box(faces.BOX),
         "body": union([posture.box, posture.head.box(_head_box(character))]),
-        "hand": union(limb.box for limb in limbs if limb is right or specification.gesture not in gestures.ONE_HANDED),
+        "hand": union(limb.box for limb in (limbs[1:] if specification.gesture in _ONE_HANDED else limbs)),
     }
     if prop_box:
         boxes["prop"] = prop_box
@@ -97,7 +98,7 @@ def figure(pen: Pen, character: Character, specification: StickerSpecification, 
 
 def _is_held(specification: StickerSpecification, posture: Posture) -> bool:
     prop = props.PROPS[specification.prop]
-    free = specification.gesture == "arms_down" or specification.gesture in gestures.ONE_HANDED
+    free = specification.gesture in gestures.LEFT_FREE
     return prop.role == "thing" and not prop.heavy and posture.holds and free
 
 
@@ -150,10 +151,13 @@ def _head(pen: Pen, character: Character, expression: str) -> str:
         pen.fade(outline, colour) if colour else "",
         ahead,
     ])
-    features = bodies.MUZZLES[parts.muzzle](pen, palette) + faces.face(pen, expression, character.eyes,
-                                                                       palette.blush)
-    return shaped.group(skull) + _FACE.group(features) + shaped.group(bodies.accessory(pen, character,
-                                                                                       "head"))
+    features = faces.face(pen, expression, character.eyes, palette.blush)
+    hat = bodies.accessory(pen, character, "head")
+    return (
+        shaped.group(skull)
+        + _FACE.group(bodies.MUZZLES[parts.muzzle](pen, palette) + features)
+        + shaped.group(hat)
+    )
 
 
 def _limb(posture: Posture, arm: Arm, side: int) -> _Limb:
@@ -174,9 +178,10 @@ def _turn(frame: Frame) -> float:
 
 def _sleeve(pen: Pen, character: Character, limb: _Limb) -> str:
     palette = character.palette
-    seam = pen.patch(ellipse(*limb.shoulder, _ARM_WIDTH / 2 + 0.5),
-                     palette.sleeve) if palette.sleeve == palette.cloth else ""
-    return pen.limb(limb.path, _ARM_WIDTH, palette.sleeve) + seam
+    arm = pen.limb(limb.path, _ARM_WIDTH, palette.sleeve)
+    if palette.sleeve != palette.cloth:
+        return arm
+    return arm + pen.patch(ellipse(*limb.shoulder, _ARM_WIDTH / 2 + 0.5), palette.cloth)
 
 
 def _hand(pen: Pen, character: Character, limb: _Limb) -> str:
@@ -226,7 +231,7 @@ def _signs_middle(posture: Posture, gesture: str) -> Point:
 
 
 def _thing(pen: Pen, key: str, posture: Posture, hand: Frame | None, mirror: bool) -> tuple[str, Box]:
-    left, top, right, _ = props.PROPS[key].box
+    _, top, right, _ = props.PROPS[key].box
     if hand is None:
         x, y = posture.ground
         return props.thing(pen, key, (x + right * 0.5, y), mirror)

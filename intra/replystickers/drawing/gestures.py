@@ -79,5 +79,5 @@ GESTURES: dict[str, Gesture] = {
     "hands_on_hips": _both(Arm("chest", 30, 16, "fist", -110, 0.9, elbow=(78, -2))),
 }
 
-ONE_HANDED = frozenset(key for key, gesture in GESTURES.items() if gesture.left is None)
-"""Gestures that leave the left hand free."""
+LEFT_FREE = frozenset(key for key, gesture in GESTURES.items() if gesture.left is None)
+"""Gestures that leave the left hand to do something else."""

@@ -61,9 +61,9 @@ def _clapping(pen: Pen, fill: str) -> str:
 
 def _heart_ring(pen: Pen, fill: str) -> str:
     ring = heart(0, 0, 42)
-    fingers = "M -21 -22 L -17 -15 M -29 -12 L -22 -9 M 21 -22 L 17 -15 M 29 -12 L 22 -9 M 0 -14 L 0 -6 M 0 17 L 0 25"
-    return pen.merged([(ring, 13), (ring, 0)], fill) + pen.detail(heart(0, 0, 33),
-                                                                  "#ff4d72") + pen.line(fingers, 2.4)
+    fingers = "M -21 -22 L -17 -15 M -29 -12 L -22 -9 M 21 -22 L 17 -15 M 29 -12 L 22 -9"
+    lines = pen.line(f"{fingers} M 0 -14 L 0 -6 M 0 17 L 0 25", 2.4)
+    return pen.merged([(ring, 13), (ring, 0)], fill) + pen.detail(heart(0, 0, 33), "#ff4d72") + lines
 
 
 HANDS: dict[str, Callable[[Pen, str], str]] = {

@@ -23,6 +23,8 @@ class Clothes:
 
 
 Draw = Callable[[Pen, Clothes], str]
+Toe = tuple[float, float, float]
+"""Offset of a foot from its ankle, and its angle."""
 
 
 def _nothing(pen: Pen, clothes: Clothes) -> str:
@@ -53,9 +55,8 @@ class Posture:
     """Where something can stand beside the figure."""
 
 
-def _leg(pen: Pen, clothes: Clothes, hip: Point, knee: Point, ankle: Point,
-         toe: tuple[float, float, float]) -> str:
-    """A leg bent at the knee; `toe` is the offset of the foot from the ankle and the foot's angle."""
+def _leg(pen: Pen, clothes: Clothes, hip: Point, knee: Point, ankle: Point, toe: Toe) -> str:
+    """A leg bent at the knee."""
     (hx, hy), (kx, ky), (ax, ay) = hip, knee, ankle
     dx, dy, degrees = toe
     foot = Frame.place(ax + dx, ay + dy, degrees).group(pen.merged([(ellipse(0, 0, 14, 9), 0)], clothes.foot))
@@ -70,17 +71,17 @@ def _standing_legs(pen: Pen, clothes: Clothes) -> str:
 def _sitting_legs(pen: Pen, clothes: Clothes) -> str:
     def sole(x: float) -> str:
         toes = ellipse(x - 7, 190, 2.6) + ellipse(x, 187, 2.8) + ellipse(x + 7, 190, 2.6)
-        return pen.merged([(ellipse(x, 198, 15, 18), 0)], clothes.foot) + pen.spot(ellipse(x, 202, 8,
-                                                                                           7) + toes, clothes.pad)
-    legs = pen.limb("M 108 194 Q 98 204 84 204", 19, clothes.leg) + pen.limb("M 132 194 Q 142 204 156 204",
-                                                                             19, clothes.leg)
+        pad = pen.spot(ellipse(x, 202, 8, 7) + toes, clothes.pad)
+        return pen.merged([(ellipse(x, 198, 15, 18), 0)], clothes.foot) + pad
+    left = pen.limb("M 108 194 Q 98 204 84 204", 19, clothes.leg)
+    right = pen.limb("M 132 194 Q 142 204 156 204", 19, clothes.leg)
     seam = pen.patch(ellipse(110, 192, 10) + ellipse(130, 192, 10), clothes.leg)
-    return legs + seam + sole(78) + sole(162)
+    return left + right + seam + sole(78) + sole(162)
 
 
 def _pillow(pen: Pen, clothes: Clothes) -> str:
-    pillow = pen.shape(curve([(14, 178), (60, 174), (118, 180), (122, 208), (60, 214), (10, 208)],
-                             tension=0.12), "#f4f1ff")
+    outline = [(14, 178), (60, 174), (118, 180), (122, 208), (60, 214), (10, 208)]
+    pillow = pen.shape(curve(outline, tension=0.12), "#f4f1ff")
     mat = pen.shape(rectangle(122, 211, 216, 12, 6), mix(clothes.trim, "#ffffff", 0.35))
     legs = _leg(pen, clothes, (168, 192), (190, 196), (204, 196), (6, -6, 80))
     return mat + pillow + legs + _leg(pen, clothes, (168, 168), (190, 166), (200, 170), (6, -6, 80))
@@ -95,8 +96,8 @@ def _jumping_legs(pen: Pen, clothes: Clothes) -> str:
 
 def _running_legs(pen: Pen, clothes: Clothes) -> str:
     lines = pen.line("M 34 96 L 62 96 M 18 126 L 56 126 M 30 154 L 58 154", 4, "#8d86a0")
-    dust = pen.detail(curve([(30, 214), (26, 204), (36, 200), (42, 194), (52, 198), (58, 206), (54, 214)],
-                            tension=0.2), "#ece6de")
+    puff = [(30, 214), (26, 204), (36, 200), (42, 194), (52, 198), (58, 206), (54, 214)]
+    dust = pen.detail(curve(puff, tension=0.2), "#ece6de")
     rear = _leg(pen, clothes, (104, 178), (88, 200), (66, 186), (-5, -4, 70))
     return lines + dust + rear + _leg(pen, clothes, (124, 178), (158, 178), (158, 204), (6, 3, -8))
 
@@ -107,8 +108,8 @@ def _far_kneel(pen: Pen, clothes: Clothes) -> str:
 
 def _near_kneel(pen: Pen, clothes: Clothes) -> str:
     foot = pen.merged([(ellipse(160, 204, 9, 13), 0)], clothes.foot)
-    return foot + pen.limb("M 112 176 L 92 206 L 148 209", 19,
-                           clothes.leg) + pen.patch(ellipse(114, 173, 11, 10), clothes.leg)
+    seam = pen.patch(ellipse(114, 173, 11, 10), clothes.leg)
+    return foot + pen.limb("M 112 176 L 92 206 L 148 209", 19, clothes.leg) + seam
 
 
 def _bowing_legs(pen: Pen, clothes: Clothes) -> str:
@@ -135,9 +136,10 @@ def _desk(pen: Pen, clothes: Clothes) -> str:
 
 
 def _dancing_legs(pen: Pen, clothes: Clothes) -> str:
-    sway = "M 74 142 Q 66 156 72 170 M 62 136 Q 50 156 60 176 M 168 130 Q 176 142 172 154 M 180 124 Q 192 142 186 160"
+    left = "M 74 142 Q 66 156 72 170 M 62 136 Q 50 156 60 176"
+    right = "M 168 130 Q 176 142 172 154 M 180 124 Q 192 142 186 160"
     raised = _leg(pen, clothes, (130, 176), (170, 172), (152, 196), (6, 4, 30))
-    return pen.line(sway, 3.6, "#8d86a0") + _notes(pen) + raised + _leg(
+    return pen.line(f"{left} {right}", 3.6, "#8d86a0") + _notes(pen) + raised + _leg(
         pen, clothes, (108, 178), (102, 194), (110, 207), (-3, 3, 0)
     )
 

@@ -27,8 +27,8 @@ Draw = Callable[[Pen], str]
 class Prop:
     """One kind of prop.
 
-    A `thing` is drawn with its base at the origin and is held in a free hand or stands beside the figure. A `sign` is
-    drawn round the origin, once for every place. A `backdrop` is a sign behind the figure.
+    A `thing` is drawn with its base at the origin and is held in a free hand or stands beside the figure.
+    A `sign` is drawn round the origin, once for every place. A `backdrop` is a sign behind the figure.
     """
 
     role: str
@@ -122,8 +122,8 @@ def _sparkle(pen: Pen) -> str:
 def _milk_tea(pen: Pen) -> str:
     straw = pen.limb("M 4 -56 L 10 -82", 6, "#ff6f91")
     cup = pen.detail(polyline([(-20, -56), (20, -56), (15, 0), (-15, 0)], True), "#e8c49a", 3.6)
-    pearls = "".join(ellipse(x, y, 4.4) for x, y in [(-9, -6), (0, -8), (9, -6), (-6, -16), (6, -17),
-                                                     (-11, -24), (1, -25)])
+    places = [(-9, -6), (0, -8), (9, -6), (-6, -16), (6, -17), (-11, -24), (1, -25)]
+    pearls = "".join(ellipse(x, y, 4.4) for x, y in places)
     lid = pen.detail(rectangle(0, -58, 46, 10, 4), "#fff7ee", 3.4)
     label = pen.spot(heart(0, -40, 15), "#ff5d7e")
     return straw + cup + pen.spot(pearls, "#4a2c22") + label + lid
@@ -132,8 +132,8 @@ def _milk_tea(pen: Pen) -> str:
 def _magnifier(pen: Pen) -> str:
     handle = pen.limb("M 0 -4 L 0 -30", 9, "#b5713a")
     glass = pen.spot(ellipse(0, -54, 22), "#cdeeff", 0.85)
-    return handle + glass + pen.limb(ellipse(0, -54, 22), 6,
-                                     "#5a6478") + pen.line("M -10 -60 Q -8 -66 -2 -67", 4, "#ffffff")
+    glint = pen.line("M -10 -60 Q -8 -66 -2 -67", 4, "#ffffff")
+    return handle + glass + pen.limb(ellipse(0, -54, 22), 6, "#5a6478") + glint
 
 
 def _melon(pen: Pen) -> str:
@@ -240,8 +240,8 @@ def cloak_edges(pen: Pen) -> str:
     def edge(s: int) -> str:
         points = [(4, -32), (26, -38), (56, -6), (70, 46), (42, 54), (24, 50), (24, 14)]
         hem = f"M {s * 25} 42 Q {s * 44} 48 {s * 67} 38"
-        return pen.shape(curve([(s * x, y) for x, y in points], tension=0.12), _BLANKET) + pen.line(hem, 4,
-                                                                                                    "#ffffff")
+        side = pen.shape(curve([(s * x, y) for x, y in points], tension=0.12), _BLANKET)
+        return side + pen.line(hem, 4, "#ffffff")
     stars = [(-40, 22), (40, 22), (-28, -8), (28, -8), (-54, 20), (54, 20)]
     return edge(-1) + edge(1) + _checks(pen, stars)
 

@@ -27,8 +27,8 @@ class Drawing:
     svg: str
     """A picture with a 240 x 240 view box."""
     regions: dict[str, Box]
-    """Boxes (left, top, right, bottom) inside the view box: `face`, `body`, `hand`, and `caption` and `prop` where
-    there is one."""
+    """Boxes (left, top, right, bottom) inside the view box: `face`, `body`, `hand`, and `caption` and `prop`
+    where there is one."""
 
 
 def draw(specification: StickerSpecification, character: Character | None = None) -> Drawing:
@@ -44,7 +44,8 @@ def draw(specification: StickerSpecification, character: Character | None = None
     who = character or _known(specification.character)
     rng = random.Random(f"{who.key} {specification.variation}")
     mirror, tilt = rng.random() < 0.5, rng.uniform(-3, 3)
-    text = caption(specification.caption, random.Random(specification.variation)) if specification.caption else None
+    words = specification.caption
+    text = caption(words, random.Random(specification.variation)) if words else None
     pen = PENS[specification.style](rng)
     drawn = figure(pen, who, specification, mirror)
     turned = Frame.place(120, 150, tilt, mirror=mirror).then(Frame(e=-120, f=-150))

@@ -27,8 +27,8 @@ def saturate(colour: str, factor: float) -> str:
 
 def from_hls(hue: float, lightness: float, saturation: float) -> str:
     """Make a #rrggbb colour from hue, lightness and saturation in 0..1."""
-    return "#" + "".join(f"{round(255 * channel):02x}" for channel in colorsys.hls_to_rgb(hue, lightness,
-                                                                                          saturation))
+    channels = colorsys.hls_to_rgb(hue, lightness, saturation)
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
 
 
 def luminance(colour: str) -> float:
@@ -95,8 +95,8 @@ class Pen:
             parts: Path and stroke width of each part; width 0 fills the path.
             fill: Colour inside the common contour.
         """
-        return self._layer(parts, self.edge(fill), 1.7 * self.contour / self.zoom) + self._layer(parts,
-                                                                                                 self.tone(fill), 0)
+        contour = self._layer(parts, self.edge(fill), 1.7 * self.contour / self.zoom)
+        return contour + self._layer(parts, self.tone(fill), 0)
 
     def limb(self, d: str, width: float, fill: str) -> str:
         """A thick rounded stroke with a contour."""
@@ -196,7 +196,8 @@ class FlatPen(Pen):
 
     def detail(self, d: str, fill: str, width: float = 2.6) -> str:
         """Light features keep a soft edge."""
-        return f'<path d="{d}" fill="{self.tone(fill)}" stroke="{self.ink}" stroke-opacity="0.55" stroke-width="1.6"/>'
+        edge = f'stroke="{self.ink}" stroke-opacity="0.55" stroke-width="1.6"'
+        return f'<path d="{d}" fill="{self.tone(fill)}" {edge}/>'
 
 
 class SketchPen(Pen):
@@ -243,11 +244,11 @@ class SketchPen(Pen):
         return tint + (f'<path d="{d}" fill="{self._hatch(fill, 0.75)}"/>' if luminance(fill) < 0.75 else "")
 
     def _strokes(self, d: str, width: float, colour: str | None = None) -> str:
-        attributes = f'fill="none" stroke="{colour or self.ink}" stroke-linecap="round" stroke-linejoin="round"'
-        first = f'<path d="{self._wobble(d, 0.7)}" {attributes} stroke-width="{number(width)}"/>'
-        return first + (
-            f'<path d="{self._wobble(d, 1.5)}" {attributes} stroke-width="{number(width * 0.6)}" stroke-opacity="0.65"/>'
-        )
+        first = f'<path d="{self._wobble(d, 0.7)}" stroke-width="{number(width)}"/>'
+        thin = f'stroke-width="{number(width * 0.6)}" stroke-opacity="0.65"'
+        second = f'<path d="{self._wobble(d, 1.5)}" {thin}/>'
+        paint = f'fill="none" stroke="{colour or self.ink}"'
+        return f'<g {paint} stroke-linecap="round" stroke-linejoin="round">{first}{second}</g>'
 
     def _wobble(self, d: str, size: float) -> str:
         return _COORDINATE.sub(lambda match: number(float(match[0]) + self.rng.uniform(-size, size)), d)
@@ -255,7 +256,8 @@ class SketchPen(Pen):
     def _hatch(self, fill: str, strength: float = 0.4) -> str:
         name = self._define(
             f"hatch{fill[1:]}{round(100 * strength)}",
-            '<pattern id="{name}" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(38)">'
+            '<pattern id="{name}" width="7" height="7" patternUnits="userSpaceOnUse" '
+            'patternTransform="rotate(38)">'
             f'<path d="M 0 3 L 7 3" stroke="{mix(fill, self.ink, 0.35)}" stroke-opacity="{strength}" '
             'stroke-width="1.5"/></pattern>',
         )
@@ -311,10 +313,8 @@ class BoldPen(Pen):
     def shape(self, d: str, fill: str) -> str:
         """Dots grow towards the lower right."""
         dots = f'<path d="{d}" fill="{self._dots(fill)}"/>'
-        contour = (
-            f'<path d="{d}" fill="none" stroke="{self.ink}" stroke-width="{self.contour}" stroke-linejoin="round"/>'
-        )
-        return f'<path d="{d}" fill="{self.tone(fill)}"/>{dots}{contour}'
+        line = f'stroke="{self.ink}" stroke-width="{self.contour}" stroke-linejoin="round"'
+        return f'<path d="{d}" fill="{self.tone(fill)}"/>{dots}<path d="{d}" fill="none" {line}/>'
 
     def _dots(self, fill: str) -> str:
         dark = mix(self.tone(fill), "#40106a", 0.3)

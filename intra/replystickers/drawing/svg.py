@@ -22,7 +22,7 @@ class Frame(NamedTuple):
     @classmethod
     def place(cls, x: float, y: float, degrees: float = 0.0, scale: float = 1.0,
               mirror: bool = False) -> "Frame":
-        """Put the origin at (x, y), turned clockwise by `degrees` and scaled; `mirror` flips left and right."""
+        """Put the origin at (x, y), turned clockwise by `degrees`, scaled, and flipped with `mirror`."""
         cosine, sine = math.cos(math.radians(degrees)) * scale, math.sin(math.radians(degrees)) * scale
         sign = -1.0 if mirror else 1.0
         return cls(sign * cosine, sign * sine, -sine, cosine, x, y)
@@ -99,20 +99,16 @@ def polyline(points: Sequence[Point], closed: bool = False) -> str:
     return f"M {lines} Z" if closed else f"M {lines}"
 
 
-def curve(points: Sequence[Point], closed: bool = True, tension: float = 0.17) -> str:
-    """Path of a smooth curve through points (Catmull-Rom); a smaller tension makes tighter corners."""
+def curve(points: Sequence[Point], tension: float = 0.17) -> str:
+    """Path of a smooth closed curve through points (Catmull-Rom); a smaller tension makes tighter corners."""
     count = len(points)
     pieces = [f"M {points[0][0]} {points[0][1]}"]
-    for index in range(count if closed else count - 1):
-        if closed:
-            before, start, end, after = (points[(index + step) % count] for step in (-1, 0, 1, 2))
-        else:
-            before, start, end, after = (points[min(max(index + step, 0), count - 1)] for step in (-1, 0, 1,
-                                                                                                   2))
+    for index in range(count):
+        before, start, end, after = (points[(index + step) % count] for step in (-1, 0, 1, 2))
         first = (start[0] + tension * (end[0] - before[0]), start[1] + tension * (end[1] - before[1]))
         second = (end[0] - tension * (after[0] - start[0]), end[1] - tension * (after[1] - start[1]))
         pieces.append(f"C {first[0]} {first[1]} {second[0]} {second[1]} {end[0]} {end[1]}")
-    return path(*pieces, "Z" if closed else "")
+    return path(*pieces, "Z")
 
 
 def rectangle(x: float, y: float, width: float, height: float, radius: float) -> str:
@@ -155,9 +151,10 @@ def star_points(x: float, y: float, outer: float, inner: float, rays: int = 5) -
 
 def drop(x: float, y: float, size: float) -> str:
     """Path of a water drop of height 2 * size, tip upwards, around (x, y)."""
+    waist = y - 0.2 * size
     return path(
         f"M {x} {y - 1.2 * size}",
-        f"C {x + 0.3 * size} {y - 0.5 * size} {x + 0.8 * size} {y - 0.2 * size} {x + 0.75 * size} {y + 0.25 * size}",
+        f"C {x + 0.3 * size} {y - 0.5 * size} {x + 0.8 * size} {waist} {x + 0.75 * size} {y + 0.25 * size}",
         f"C {x + 0.7 * size} {y + size} {x - 0.7 * size} {y + size} {x - 0.75 * size} {y + 0.25 * size}",
-        f"C {x - 0.8 * size} {y - 0.2 * size} {x - 0.3 * size} {y - 0.5 * size} {x} {y - 1.2 * size} Z",
+        f"C {x - 0.8 * size} {waist} {x - 0.3 * size} {y - 0.5 * size} {x} {y - 1.2 * size} Z",
     )
