@@ -1,6 +1,8 @@
 """From scores to a run, and from a run and qrels to metrics with intervals. The evaluator sees scores and ids only."""
 
 import gzip
+import math
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -61,14 +63,18 @@ def evaluate(run: Run, qrels: Qrels) -> pd.DataFrame:
         One row a query of `qrels`, one column a metric of `metrics.METRICS`.
 
     Raises:
-        IntraError: If the run misses a query of the qrels, holds one that they do not, or ranks galleries
-            of different sizes: a partial run would flatter or punish a system silently.
+        IntraError: If the run misses a query of the qrels, holds one that they do not, leaves out a relevant
+            sticker, or ranks galleries of different sizes: a partial run would flatter or punish a system
+            silently.
     """
     if run.keys() != qrels.keys():
         odd = sorted(run.keys() ^ qrels.keys())[0]
         raise IntraError(f"query {odd} is only in the {'run' if odd in run else 'qrels'}")
     if len({len(ranking) for ranking in run.values()}) != 1:
         raise IntraError("the run ranks galleries of different sizes")
+    for query, relevant in qrels.items():
+        if left_out := relevant - run[query].keys():
+            raise IntraError(f"query {query}: the run leaves out the relevant sticker {min(left_out)}")
     relevance = np.array([[sticker in qrels[query] for sticker in run[query]] for query in qrels])
     return pd.DataFrame({name: metric(relevance) for name, metric in METRICS.items()}, index=list(qrels))
 
@@ -111,23 +117,25 @@ def read_run(path: Path) -> Run:
     """Read a TREC run file. The rank column decides the order, so printed ties stay as they were ranked.
 
     Raises:
-        IntraError: Naming file and line, if a line is not six columns or a sticker repeats.
+        IntraError: Naming file and line, if a line is not six columns, a rank or a score is no finite number,
+            or a sticker or a rank repeats.
     """
-    ranked: dict[str, list[tuple[int, str, float]]] = {}
-    for number, columns in _read_columns(path, 6):
-        query, _, sticker, rank, score, _ = columns
+    ranked: dict[str, dict[int, str]] = {}
+    scores: dict[str, dict[str, float]] = {}
+    for number, (query, _, sticker, rank, score, _) in _read_columns(path, 6):
         try:
-            ranked.setdefault(query, []).append((int(rank), sticker, float(score)))
+            place, value = int(rank), float(score)
         except ValueError:
-            raise IntraError(f"{path}:{number}: rank or score is no number: {rank} {score}") from None
-    run = {}
-    for query, entries in ranked.items():
-        run[query] = {sticker: score for _, sticker, score in sorted(entries)}
-        if len(run[query]) != len(entries):
-            raise IntraError(f"{path}: query {query}: a sticker is ranked twice")
-    if not run:
+            place, value = 0, math.nan
+        if not math.isfinite(value):
+            raise IntraError(f"{path}:{number}: rank or score is no number: {rank} {score}")
+        if place in ranked.setdefault(query, {}) or sticker in scores.setdefault(query, {}):
+            raise IntraError(f"{path}:{number}: query {query} has rank {rank} or sticker {sticker} twice")
+        ranked[query][place] = sticker
+        scores[query][sticker] = value
+    if not ranked:
         raise IntraError(f"{path}: holds no ranking")
-    return run
+    return {query: {order[place]: scores[query][order[place]] for place in sorted(order)} for query, order in ranked.items()}
 
 
 def write_qrels(path: Path, qrels: Mapping[str, Iterable[str]]) -> None:
@@ -139,13 +147,16 @@ def read_qrels(path: Path) -> Qrels:
     """Read TREC qrels; a relevance of 0 or less means not relevant.
 
     Raises:
-        IntraError: Naming file and line, if a line is not four columns.
+        IntraError: Naming file and line, if a line is not four columns or a relevance is no whole number.
     """
     qrels: Qrels = {}
-    for _, (query, _, sticker, grade) in _read_columns(path, 4):
+    for number, (query, _, sticker, grade) in _read_columns(path, 4):
         relevant = qrels.setdefault(query, set())
-        if int(grade) > 0:
-            relevant.add(sticker)
+        try:
+            if int(grade) > 0:
+                relevant.add(sticker)
+        except ValueError:
+            raise IntraError(f"{path}:{number}: relevance is no whole number: {grade}") from None
     return qrels
 
 
@@ -159,7 +170,7 @@ def _read_columns(path: Path, count: int) -> Iterable[tuple[int, list[str]]]:
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise IntraError(f"{path}: cannot be read: {error}") from None
     for number, line in enumerate(text.splitlines(), 1):
         columns = line.split()

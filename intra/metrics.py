@@ -22,7 +22,7 @@ def rank_candidates(scores: np.ndarray, candidate_ids: Sequence[str]) -> np.ndar
     Raises:
         ValueError: If a score is not finite, ids repeat, or shapes disagree.
     """
-    scores = np.asarray(scores)
+    scores = np.asarray(scores, dtype=float)
     if scores.ndim != 2 or scores.shape[1] != len(candidate_ids):
         raise ValueError(f"scores have shape {scores.shape}, expected (queries, {len(candidate_ids)})")
     if len(set(candidate_ids)) != len(candidate_ids):
@@ -105,8 +105,13 @@ def expected_by_chance(relevant: np.ndarray, gallery: int) -> dict[str, float]:
 
     Returns:
         Metric name to mean over the queries.
+
+    Raises:
+        ValueError: If a query has no relevant sticker, or more than the gallery.
     """
     relevant = np.asarray(relevant, dtype=float)
+    if ((relevant < 1) | (relevant > gallery)).any():
+        raise ValueError(f"relevant stickers are {relevant.min():g} to {relevant.max():g}, expected 1 to {gallery}")
     ranks = np.arange(1, gallery + 1)
     expected = {f"precision@{n}": float(np.mean(relevant / gallery)) for n in (3, 5)}
     for n in (1, 3, 5):

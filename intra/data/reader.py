@@ -8,6 +8,8 @@ images/               the pictures that `stickers.jsonl` names
 
 import hashlib
 import json
+import os
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from intra.data.schema import SPLITS, USAGES, Conversation, Dataset, Sticker, Ut
 from intra.errors import IntraError
 from intra.paths import REPLYSTICKERS
 
+MANIFEST, CONVERSATIONS, STICKERS = "manifest.json", "conversations.jsonl", "stickers.jsonl"
 PACKAGED = {"replystickers": REPLYSTICKERS}
 
 
@@ -89,8 +92,8 @@ def _shape_problems(record: object, fields: dict[str, _Field]) -> Iterator[tuple
     if not isinstance(record, dict):
         yield "line", f"is a JSON {type(record).__name__}, not an object"
         return
-    for name in record.keys() - fields.keys():
-        yield name, f"unknown field; known are {', '.join(fields)}"
+    for name in sorted(record.keys() - fields.keys()):
+        yield ascii(name)[1:-1], f"unknown field; known are {', '.join(fields)}"
     for name, rule in fields.items():
         if name not in record:
             if rule.required:
@@ -98,13 +101,15 @@ def _shape_problems(record: object, fields: dict[str, _Field]) -> Iterator[tuple
             continue
         value = record[name]
         if not isinstance(value, rule.type) or isinstance(value, bool):
-            yield name, f"is {type(value).__name__} {value!r}, expected {rule.type.__name__}"
+            yield name, f"is {type(value).__name__} {reprlib.repr(value)}, expected {rule.type.__name__}"
         elif not rule.empty_allowed and rule.type in (str, list, dict) and not value:
             yield name, "is empty"
         elif rule.type is str and value and not value.strip():
             yield name, "holds only white space"
+        elif rule.type is str and any("\ud800" <= c <= "\udfff" for c in value):
+            yield name, "holds half a surrogate pair, which is no character"
         elif rule.one_of is not None and value not in rule.one_of:
-            yield name, f"{value!r} is not one of {', '.join(filter(None, rule.one_of))}"
+            yield name, f"{reprlib.repr(value)} is not one of {', '.join(filter(None, rule.one_of))}"
 
 
 class _Reader:
@@ -113,6 +118,8 @@ class _Reader:
     def __init__(self, directory: Path):
         self.directory = directory
         self.problems: list[Problem] = []
+        self.refused: set[str] = set()
+        """Ids of lines that are not well-formed, so that what refers to them is not reported too."""
 
     def report(self, file: str, line: int, field: str, message: str) -> None:
         self.problems.append(Problem(file, line, field, message))
@@ -129,39 +136,52 @@ class _Reader:
             self.report(file, 0, "file", f"cannot be read: {error.strerror}")
         return None
 
-    def json(self, file: str, line: int, text: str) -> object | None:
-        """Parsed JSON, or None with a problem."""
+    def record(self, file: str, line: int, text: str, fields: dict[str, _Field]) -> dict | None:
+        """A JSON object with the given fields, or None with problems."""
         try:
-            return json.loads(text)
+            record = json.loads(text)
         except json.JSONDecodeError as error:
             self.report(file, line or error.lineno, "line", f"is no valid JSON: {error.msg} (column {error.colno})")
             return None
+        except (ValueError, RecursionError) as error:
+            self.report(file, line, "line", f"is no valid JSON: {error}")
+            return None
+        found = list(_shape_problems(record, fields))
+        for field, message in found:
+            self.report(file, line, field, message)
+        if not found:
+            return record
+        if isinstance(record, dict) and isinstance(record.get("id"), str):
+            self.refused.add(record["id"])
+        return None
 
     def manifest(self) -> dict | None:
-        text = self.text("manifest.json")
-        record = None if text is None else self.json("manifest.json", 0, text)
-        if record is None:
+        text = self.text(MANIFEST)
+        manifest = None if text is None else self.record(MANIFEST, 0, text, _MANIFEST)
+        if manifest is None:
             return None
-        found = list(_shape_problems(record, _MANIFEST))
-        for field, message in found:
-            self.report("manifest.json", 0, field, message)
-        return None if found else record
+        names = manifest.get("intentions", [])
+        if not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) < len(names):
+            self.report(MANIFEST, 0, "intentions", "are not names that differ")
+            return None
+        return manifest
 
     def lines(self, file: str, fields: dict[str, _Field]) -> Iterator[tuple[int, dict]]:
         """Yield (line number, record) for the well-formed lines of a JSON Lines file, ids unique."""
         seen: dict[str, int] = {}
         text = self.text(file)
-        for number, line in enumerate((text or "").splitlines(), 1):
+        # not splitlines(), which also cuts at marks that JSON text may hold (U+2028, U+0085)
+        for number, line in enumerate((text or "").removesuffix("\n").split("\n"), 1):
             if not line.strip():
-                self.report(file, number, "line", "is blank")
+                if text and text.strip():
+                    self.report(file, number, "line", "is blank")
                 continue
-            record = self.json(file, number, line)
+            record = self.record(file, number, line, fields)
             if record is None:
                 continue
-            found = list(_shape_problems(record, fields))
-            for field, message in found:
-                self.report(file, number, field, message)
-            if found:
+            if any(c.isspace() for c in record["id"]):
+                self.report(file, number, "id", f"{record['id']!r} holds white space, which divides the columns of run files")
+                self.refused.add(record["id"])
                 continue
             if record["id"] in seen:
                 self.report(file, number, "id", f"{record['id']!r} stands already in line {seen[record['id']]}")
@@ -173,22 +193,23 @@ class _Reader:
 
     def stickers(self) -> dict[str, Sticker]:
         stickers = {}
-        for number, record in self.lines("stickers.jsonl", _STICKER):
+        for number, record in self.lines(STICKERS, _STICKER):
             image = self.directory / record["image"]
             if not image.is_file():
-                self.report("stickers.jsonl", number, "image", f"{record['image']} does not exist")
+                self.report(STICKERS, number, "image", f"{record['image']} does not exist")
             stickers[record["id"]] = Sticker(**record | {"image": image})
         return stickers
 
     def conversations(self, stickers: dict[str, Sticker], intentions: tuple[str, ...]) -> list[Conversation]:
-        file = "conversations.jsonl"
+        file = CONVERSATIONS
         conversations = []
         for number, record in self.lines(file, _conversation_fields(intentions)):
             before = len(self.problems)
             utterances = tuple(self.utterances(file, number, record["utterances"]))
             sticker = stickers.get(record["sticker"])
             if sticker is None:
-                self.report(file, number, "sticker", f"{record['sticker']!r} is not in stickers.jsonl")
+                if record["sticker"] not in self.refused:
+                    self.report(file, number, "sticker", f"{record['sticker']!r} is not in {STICKERS}")
             elif sticker.split != record["split"]:
                 self.report(
                     file,
@@ -206,26 +227,26 @@ class _Reader:
         for place, record in enumerate(records, 1):
             found = list(_shape_problems(record, _UTTERANCE))
             for field, message in found:
-                self.report(file, number, f"utterances[{place}].{field}", message)
+                name = f"utterances[{place}]"
+                self.report(file, number, name if field == "line" else f"{name}.{field}", message)
             if not found:
                 yield Utterance(**record)
 
-    def checksums(self, files: dict[str, str]) -> None:
+    def checksums(self, files: dict[str, str], pictures: set[Path]) -> None:
         """Compare every file with the manifest, and pictures with what a picture is."""
         for file, expected in files.items():
             path = self.directory / file
             if not path.is_file():
-                self.report("manifest.json", 0, "files", f"{file} does not exist")
+                self.report(MANIFEST, 0, "files", f"{file} does not exist")
             elif sha256(path) != expected:
-                self.report(file, 0, "sha256", "differs from manifest.json: the file was changed")
-        for path in sorted((self.directory / "images").glob("*")):
-            name = f"images/{path.name}"
+                self.report(file, 0, "sha256", f"differs from {MANIFEST}: the file was changed")
+        pictures = {path for path in pictures.union((self.directory / "images").rglob("*")) if path.is_file()}
+        tables = [self.directory / CONVERSATIONS, self.directory / STICKERS]
+        for path in [path for path in tables if path.is_file()] + sorted(pictures):
+            name = os.path.relpath(path, self.directory).replace(os.sep, "/")
             if name not in files:
-                self.report("manifest.json", 0, "files", f"{name} is not listed")
-            try:
-                with Image.open(path) as image:
-                    image.verify()
-            except Exception:
+                self.report(MANIFEST, 0, "files", f"{name} is not listed")
+            if path in pictures and not _is_picture(path):
                 self.report(name, 0, "image", "is no readable picture")
 
     def dataset(self, with_checksums: bool = False) -> Dataset | None:
@@ -237,10 +258,19 @@ class _Reader:
         stickers = self.stickers()
         conversations = self.conversations(stickers, intentions)
         if with_checksums:
-            self.checksums(manifest["files"])
+            self.checksums(manifest["files"], {sticker.image for sticker in stickers.values()})
         return Dataset(
             manifest["name"], manifest["version"], tuple(conversations), tuple(stickers.values()), intentions
         )
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            image.load()  # verify() lets a picture pass that was cut off
+    except Exception:  # Pillow leaks the errors of its decoders
+        return False
+    return True
 
 
 def sha256(path: Path) -> str:
@@ -284,5 +314,5 @@ def load_dataset(dataset: str | Path = "replystickers") -> Dataset:
     if reader.problems:
         others = len(reader.problems) - 1
         more = f" (and {others} more: intra data validate {dataset})" if others else ""
-        raise IntraError(f"{reader.directory / str(reader.problems[0])}{more}")
+        raise IntraError(f"{reader.directory}/{reader.problems[0]}{more}")
     return loaded

@@ -86,8 +86,9 @@ class RetrievedKnowledge:
     is subtracted. Each utterance is compared by itself, and the best pair of utterance and event counts.
     """
 
-    threshold = 0.30
-    """Below this cosine the source stays silent. Set by reading matches of training conversations."""
+    threshold = 0.40
+    """Below this cosine the source stays silent. Set by reading matches of training conversations, where
+    farther matches rarely share more than a word with the event."""
 
     def __init__(self, encoder, base: Path = KNOWLEDGE_BASE):
         """Keep the encoder (`encoders.text.TextEncoder`) and the base's path; both are used at the first call."""
@@ -120,7 +121,7 @@ class RetrievedKnowledge:
 
 def read_knowledge_base(path: Path = KNOWLEDGE_BASE) -> list[dict]:
     """Entries {event: {zh, en}, relation: [{zh, en}, ...] for each of the five relations}."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

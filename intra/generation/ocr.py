@@ -15,8 +15,10 @@ DETECTION_SIDE = 320
 """Shortest side that text is looked for in. The engine's own 736 reads round cartoon faces as letters."""
 LONGEST_SIDE = 640
 GREATEST_RATIO = 4
-SURE = 0.8
-"""Score from which a single letter or digit is believed; below, it is most often a part of the drawing."""
+SURE, VERY_SURE = 0.7, 0.9
+"""Least score of a line with Chinese, and of a lone character or a line without: eyes are read as `0.0`."""
+HIGHEST = 1 / 3
+"""Greatest height of a line, as a share of the picture: a whole figure can be read as one character."""
 _CJK = re.compile("[\u3400-\u9fff]")
 
 
@@ -45,12 +47,13 @@ class CaptionReader:
         Raises:
             IntraError: If the file is missing or no picture.
         """
-        image = on_white(picture) if isinstance(picture, Image.Image) else open_picture(picture)
-        bgr = np.asarray(_bounded(image))[:, :, ::-1]
-        result = self._engine(np.ascontiguousarray(bgr))
-        lines = [line.strip() for line in result.txts or ()]
-        scores = result.scores or ()
-        return join_lines([line for line, score in zip(lines, scores, strict=True) if _is_text(line, score)])
+        image = _bounded(on_white(picture) if isinstance(picture, Image.Image) else open_picture(picture))
+        result = self._engine(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
+        if result.txts is None:
+            return ""
+        heights = np.linalg.norm(result.boxes[:, 3] - result.boxes[:, 0], axis=1) / image.height
+        found = zip(result.txts, result.scores, heights, strict=True)
+        return join_lines([line.strip() for line, score, height in found if _is_text(line.strip(), score, height)])
 
     @cached_property
     def _engine(self):
@@ -88,5 +91,7 @@ def _bounded(image: Image.Image) -> Image.Image:
     return ImageOps.pad(image, size, color="white") if size != image.size else image
 
 
-def _is_text(line: str, score: float) -> bool:
-    return bool(line) and (len(line) > 1 or score >= SURE or bool(_CJK.match(line)))
+def _is_text(line: str, score: float, height: float) -> bool:
+    chinese = bool(_CJK.search(line))
+    least = SURE if chinese and len(line) > 1 else VERY_SURE
+    return score >= least and height <= HIGHEST and (chinese or len(line) > 1)

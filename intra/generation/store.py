@@ -32,6 +32,8 @@ class GenerationStore:
         whole = 0
         for number, line in enumerate(lines, 1):
             try:
+                if not line.endswith(b"\n"):
+                    raise ValueError("unfinished, even if what is there happens to be an entry")
                 entry = json.loads(line)
                 self._results[entry["key"]] = entry["result"]
             except (ValueError, KeyError, TypeError):
@@ -64,7 +66,7 @@ class GenerationStore:
 
     def entries(self) -> list[dict]:
         """Everything in the store, in the order of its making: {key, request, result}."""
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        lines = self.path.read_bytes().splitlines() if self.path.exists() else []
         return [json.loads(line) for line in lines]
 
 
