@@ -168,8 +168,9 @@ def intention_accuracy(predictions: pd.DataFrame, dataset: Dataset) -> pd.DataFr
         Columns `accuracy`, `low`, `high` (95 % bootstrap interval over seeds and queries) and
         `or neighbour`: right, or the neighbour that the writer meant to be nearly as sensible.
     """
-    train = pd.Series([c.intention for c in dataset.split("train").conversations])
-    guesses = {"Int-RA": predictions, "Majority": predictions.assign(predicted=train.mode()[0])}
+    train = [c.intention for c in dataset.split("train").conversations]
+    commonest = max(dataset.intentions, key=train.count)  # the first of equally common ones, as in `Majority`
+    guesses = {"Int-RA": predictions, "Majority": predictions.assign(predicted=commonest)}
     rows = {}
     for name, frame in guesses.items():
         right = (frame.predicted == frame.true).astype(float)

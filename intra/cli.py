@@ -27,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
         return 0
+    except OSError as error:  # no room, no permission: the message names the file
+        print(f"intra: {error}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,8 +86,10 @@ def _run_commands(commands) -> None:
     study = _command(commands, "study", "make every run of a named study", _study, prints_json=True)
     study.add_argument("name")
     study.add_argument("--seeds", type=_seeds, default=None, help="such as 0-4 or 0,2,7 (default: 0-4)")
+    for parser, of in ((train, ""), (evaluate, "of a run file: "), (study, "")):
+        profiles = ", ".join(PROFILES)
+        parser.add_argument("--profile", default="mini", help=f"{of}one of {profiles} (default: %(default)s)")
     for parser in (train, study):
-        parser.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)} (default: %(default)s)")
         parser.add_argument("--out", type=Path, default=None, help="folder of records (default: _build/records)")
     reproduce = _command(commands, "reproduce", "run the study and the notebooks, and render the book", _reproduce)
     reproduce.add_argument("--seeds", type=_seeds, default=None, help="of the fresh run (default: those of the reference)")
@@ -104,8 +109,11 @@ def _seeds(text: str) -> list[int]:
     try:
         seeds = []
         for piece in text.split(","):
-            first, _, last = piece.partition("-")
-            seeds += range(int(first), int(last or first) + 1)
+            first, dash, last = piece.partition("-")
+            some = range(int(first), int(last if dash else first) + 1)
+            if not some:
+                raise ValueError(piece)
+            seeds += some
         return seeds
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds such as 0-4 or 0,2,7") from None
@@ -159,15 +167,17 @@ def _train(options) -> None:
 
 
 def _evaluate(options) -> None:
-    from intra.data.reader import load_dataset
+    from intra.config import RunConfig
     from intra.evaluation import read_run
+    from intra.features import profile_dataset
     from intra.records import read_record
     from intra.study import match_metrics, score_record
 
     if options.path.is_dir():
-        dataset, run = score_record(read_record(options.path), options.split)
+        dataset, run = score_record(read_record(options.path.resolve()), options.split)
     else:
-        dataset, run = load_dataset(options.dataset), read_run(options.path)
+        config = RunConfig(dataset=options.dataset, profile=options.profile)
+        dataset, run = profile_dataset(config.dataset, config.profile), read_run(options.path)
     _print_metrics(match_metrics(run, dataset, options.split), options)
 
 

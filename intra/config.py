@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 
 from intra.errors import IntraError
@@ -62,7 +63,7 @@ class RunConfig:
     weight_intention: float = 1.0
     """lambda_2 (paper, Section V-A)."""
     learning_rate: float = 1e-3
-    """Adam's step. The paper's 1e-4 fine-tunes whole encoders; here only small layers learn."""
+    """Adam's step. The paper prints 1e-4; here only small layers learn, on frozen features."""
     batch_size: int = 32
     """The paper uses 4; frozen features allow more."""
     epochs: int = 60
@@ -76,11 +77,18 @@ class RunConfig:
         Raises:
             IntraError: Naming the field, its value and what is expected.
         """
+        for field in dataclasses.fields(self):
+            name, value, least = field.name, getattr(self, field.name), 0 if field.name == "seed" else 1
+            if field.type is str and not (isinstance(value, str) and value):
+                raise IntraError(f"{name} is {value!r}, expected a name")
+            if field.type is int and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise IntraError(f"{name} is {value!r}, expected a whole number of at least {least}")
+            if field.type is float:
+                if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+                    raise IntraError(f"{name} is {value!r}, expected a number of at least 0")
+                object.__setattr__(self, name, float(value))  # 1 and 1.0 are one setting with one digest
         if self.profile not in PROFILES:
             raise IntraError(unknown("profile", self.profile, PROFILES))
-        for name in ("window", "width", "heads", "batch_size", "epochs", "patience"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise IntraError(f"{name} is {getattr(self, name)!r}, expected a whole number of at least 1")
         if self.width % self.heads:
             raise IntraError(f"width {self.width} is no multiple of heads {self.heads}")
 

@@ -120,22 +120,25 @@ def read_run(path: Path) -> Run:
         IntraError: Naming file and line, if a line is not six columns, a rank or a score is no finite number,
             or a sticker or a rank repeats.
     """
-    ranked: dict[str, dict[int, str]] = {}
-    scores: dict[str, dict[str, float]] = {}
+    ranked: dict[str, dict[int, tuple[str, float]]] = {}
+    seen = set()
     for number, (query, _, sticker, rank, score, _) in _read_columns(path, 6):
         try:
             place, value = int(rank), float(score)
         except ValueError:
             place, value = 0, math.nan
         if not math.isfinite(value):
-            raise IntraError(f"{path}:{number}: rank or score is no number: {rank} {score}")
-        if place in ranked.setdefault(query, {}) or sticker in scores.setdefault(query, {}):
-            raise IntraError(f"{path}:{number}: query {query} has rank {rank} or sticker {sticker} twice")
-        ranked[query][place] = sticker
-        scores[query][sticker] = value
+            raise IntraError(f"{path}:{number}: rank or score is no finite number: {rank} {score}")
+        places = ranked.setdefault(query, {})
+        if place in places:
+            raise IntraError(f"{path}:{number}: query {query} has rank {rank} twice")
+        if (query, sticker) in seen:
+            raise IntraError(f"{path}:{number}: query {query} ranks sticker {sticker} twice")
+        places[place] = sticker, value
+        seen.add((query, sticker))
     if not ranked:
         raise IntraError(f"{path}: holds no ranking")
-    return {query: {order[place]: scores[query][order[place]] for place in sorted(order)} for query, order in ranked.items()}
+    return {query: dict(places[place] for place in sorted(places)) for query, places in ranked.items()}
 
 
 def write_qrels(path: Path, qrels: Mapping[str, Iterable[str]]) -> None:

@@ -148,10 +148,9 @@ def relation_overlays(
     figure = contact_sheet(stickers, titles, columns)
     for place, score in zip(figure.axes, scores, strict=False):
         side = round(len(score) ** 0.5)
-        width, height = place.get_xlim()[1] + 0.5, place.get_ylim()[0] + 0.5
         place.imshow(
             score.reshape(side, side),
-            extent=(0, width, height, 0),
+            extent=(*place.get_xlim(), *place.get_ylim()),
             cmap="Reds",
             alpha=0.55,
             interpolation="bilinear",

@@ -87,7 +87,7 @@ def read_record(path: Path) -> Record:
     """Read a finished run.
 
     Raises:
-        IntraError: If the folder holds no record, or one that selected on test.
+        IntraError: If the folder holds no record, an incomplete one, or one that selected on test.
     """
     try:
         content = json.loads((path / RECORD).read_text(encoding="utf-8"))
@@ -95,6 +95,9 @@ def read_record(path: Path) -> Record:
         raise IntraError(f"{path}: holds no {RECORD}") from None
     except ValueError as error:
         raise IntraError(f"{path / RECORD}: is no valid JSON: {error}") from None
+    for part in ("config", "code", "selection", "history", "metrics"):
+        if not isinstance(content, dict) or part not in content:
+            raise IntraError(f"{path / RECORD}: {part}: is missing")
     if content["selection"] and content["selection"]["split"] != "valid":
         raise IntraError(f"{path / RECORD}: selection.split: {content['selection']['split']!r}, expected 'valid'")
     return Record(path, content)

@@ -421,3 +421,34 @@ def accept_run(report: Report = _say) -> None:
     accept_records("main", report)
     execute_notebooks(BUILD / "run", report=report)
     accept(BUILD / "run", report=report)
+    write_results(ROOT / "README.md")
+
+
+RESULTS = re.compile(r"(<!-- results: begin.*?-->\n).*?(<!-- results: end -->)", re.DOTALL)
+"""The block of the README that `write_results` owns."""
+
+
+def write_results(readme: Path) -> None:
+    """Write the table of the reference run into the README.
+
+    Raises:
+        IntraError: If the README has no place for it.
+    """
+    text = readme.read_text(encoding="utf-8")
+    if not RESULTS.search(text):
+        raise IntraError(f"{readme}: has no block between '<!-- results: begin -->' and '<!-- results: end -->'")
+    written = RESULTS.sub(lambda block: f"{block[1]}\n{results_table()}\n\n{block[2]}", text)
+    unfinished = readme.with_suffix(".tmp")
+    unfinished.write_text(written, encoding="utf-8")
+    os.replace(unfinished, readme)
+
+
+def results_table() -> str:
+    """Markdown table of the main results of the reference run."""
+    from intra.evaluation import read_qrels
+    from intra.study import reference_records
+    from intra.tables import results, to_markdown, with_intervals
+
+    records = reference_records("main")
+    frame = results(records, read_qrels(records[0].root / "qrels" / "intention.qrels"), ["hit@1", "hit@5", "mAP"])
+    return to_markdown(with_intervals(frame), "system")

@@ -122,7 +122,13 @@ def run_study(
 
 
 def run_one(study: str, config: RunConfig, root: Path) -> Record:
-    """Train and evaluate one config, or read its record if `root` holds one made by this very code."""
+    """Train and evaluate one config, or read its record if `root` holds one made by this very code.
+
+    Raises:
+        IntraError: If the system is unknown.
+    """
+    if config.system not in SYSTEMS:
+        raise IntraError(unknown("system", config.system, SYSTEMS))
     root = root / config.profile
     path = root / study / run_name(config)
     if path.exists():

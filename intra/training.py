@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from intra.config import RunConfig
+from intra.errors import IntraError
 from intra.features import Gallery, Partition, Queries
 from intra.metrics import average_precision, rank_candidates
 
@@ -66,8 +67,15 @@ def fit(
 
 
 def partition_map(score: Callable[[Queries, Gallery], np.ndarray], partition: Partition) -> float:
-    """Mean average precision (intention match) of a scorer on a partition."""
-    order = rank_candidates(score(partition.queries, partition.gallery), partition.gallery.ids)
+    """Mean average precision (intention match) of a scorer on a partition.
+
+    Raises:
+        IntraError: If a score is not finite.
+    """
+    scores = score(partition.queries, partition.gallery)
+    if not np.isfinite(scores).all():
+        raise IntraError("scores are not finite: the training diverged, a smaller learning_rate may help")
+    order = rank_candidates(scores, partition.gallery.ids)
     return float(average_precision(np.take_along_axis(partition.relevant, order, axis=1)).mean())
 
 

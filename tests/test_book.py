@@ -18,7 +18,7 @@ from intra.paths import BOOK, NOTEBOOKS, ROOT
 from intra.reproduce import book_notebooks, pages, render_book, stage_site
 
 # Prose page: the notebook and the glue key of a number that the page must show.
-HEADLINES: dict[str, tuple[str, str]] = {}
+HEADLINES = {"book/index": ("06_main_results", "int_ra_hit1")}
 
 NOTEBOOK_PAGES = [f"notebooks/{path.stem}" for path in book_notebooks()]
 PROSE_PAGES = [page for page in pages() if page not in NOTEBOOK_PAGES and page != "book/status"]

@@ -179,8 +179,8 @@ class _Reader:
             record = self.record(file, number, line, fields)
             if record is None:
                 continue
-            if any(c.isspace() for c in record["id"]):
-                self.report(file, number, "id", f"{record['id']!r} holds white space, which divides the columns of run files")
+            if record["id"].split() != [record["id"]]:
+                self.report(file, number, "id", f"{record['id']!r} holds white space, as no name in a run file can")
                 self.refused.add(record["id"])
                 continue
             if record["id"] in seen:
@@ -208,7 +208,7 @@ class _Reader:
             utterances = tuple(self.utterances(file, number, record["utterances"]))
             sticker = stickers.get(record["sticker"])
             if sticker is None:
-                if record["sticker"] not in self.refused:
+                if stickers and record["sticker"] not in self.refused:
                     self.report(file, number, "sticker", f"{record['sticker']!r} is not in {STICKERS}")
             elif sticker.split != record["split"]:
                 self.report(

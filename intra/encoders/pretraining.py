@@ -63,7 +63,7 @@ class Settings:
     """What decides the weights, beside the data."""
 
     epochs: int = 20
-    batch_size: int = 128
+    batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
@@ -196,11 +196,14 @@ def text_vectors(examples: Sequence[Example], encoder: TextEncoder, cache: Path)
     Returns:
         Unit vectors, shape (N, c), float32.
     """
-    path = cache / f"descriptions-{digest(encoder.name, [example.description for example in examples])}.npy"
+    texts = [example.description for example in examples]
+    path = cache / f"descriptions-{digest(encoder.name, texts)}.npy"
     if path.exists():
         vectors = np.load(path)
     else:
-        vectors = encoder.encode([example.description for example in examples], "passage")
+        # targets of a training need no more digits, and it is three times as fast
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast_bfloat16()):
+            vectors = encoder.encode(texts, "passage")
         _replace(path, lambda file: np.save(file, vectors))
     chinese = np.array([example.chinese for example in examples])
     for language in (chinese, ~chinese):
@@ -361,7 +364,9 @@ def train(
     others = [p for p in learner.parameters() if p.ndim < 2]
     optimizer = torch.optim.AdamW(
         [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
-        weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True,
+        weight_decay=settings.weight_decay,
+        betas=(0.9, 0.98),
+        fused=True,
     )
     history = []
     if checkpoint.exists():
@@ -434,6 +439,11 @@ def drawing_digest() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
 
 
+def fast_bfloat16() -> bool:
+    """Whether the processor has units for bfloat16; without them it is no faster."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
 def digest(*parts) -> str:
     """Hash anything with a telling `repr`: 16 hexadecimal digits."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
@@ -500,8 +510,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     torch.set_num_threads(chosen.threads)
-    bfloat16 = bool(torch.cpu.get_capabilities().get("amx_bf16"))  # without these units it is no faster
-    settings = Settings(epochs=chosen.epochs, seed=chosen.seed, bfloat16=bfloat16)
+    settings = Settings(epochs=chosen.epochs, seed=chosen.seed, bfloat16=fast_bfloat16())
     record = run(settings, chosen.drawings, chosen.validation, chosen.output)
     print(json.dumps(record["validation"]))
 

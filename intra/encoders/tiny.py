@@ -1,5 +1,6 @@
 """A tiny BERT with random weights: the real architecture and the real loading code, in a second (profile `smoke`)."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -14,11 +15,12 @@ _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 def tiny_bert(cache: Path) -> TransformerTextEncoder:
     """An encoder of width 32 over single characters, saved below `cache` and loaded like any other checkpoint."""
-    directory = cache / "tiny-bert"
+    vocabulary = _vocabulary()
+    directory = cache / f"tiny-bert-{hashlib.sha256(''.join(vocabulary).encode()).hexdigest()[:8]}"
     if not directory.exists():
         cache.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=cache))
-        _save(unfinished)
+        _save(unfinished, vocabulary)
         try:
             os.replace(unfinished, directory)
         except OSError:  # another process was faster
@@ -26,12 +28,16 @@ def tiny_bert(cache: Path) -> TransformerTextEncoder:
     return TransformerTextEncoder(directory, pooling="mean", max_tokens=128)
 
 
-def _save(directory: Path) -> None:
+def _vocabulary() -> list[str]:
+    characters = set(KNOWLEDGE_BASE.read_text(encoding="utf-8")) | set("".join(INTENTIONS.values()))
+    return _SPECIAL + sorted(c for c in characters if not c.isspace())
+
+
+def _save(directory: Path, vocabulary: list[str]) -> None:
     import torch
+    from safetensors.torch import save_file
     from transformers import BertConfig, BertModel, BertTokenizer
 
-    characters = set(KNOWLEDGE_BASE.read_text(encoding="utf-8")) | set("".join(INTENTIONS.values()))
-    vocabulary = _SPECIAL + sorted(c for c in characters if not c.isspace())
     tokenizer = BertTokenizer(
         vocab={token: number for number, token in enumerate(vocabulary)},
         do_lower_case=False,
@@ -50,5 +56,7 @@ def _save(directory: Path) -> None:
             ),
             add_pooling_layer=False,
         )
-    model.save_pretrained(directory)
+    # not model.save_pretrained, which draws a progress bar for a file of 100 kB
+    save_file(model.state_dict(), directory / "model.safetensors", metadata={"format": "pt"})
+    model.config.save_pretrained(directory)
     tokenizer.save_pretrained(directory)

@@ -2,13 +2,14 @@ r"""Vision encoders: a picture to region features and one pooled vector (Eq. 9, 
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from intra.errors import IntraError
@@ -51,7 +52,7 @@ def open_picture(path: Path) -> Image.Image:
             return on_white(image)
     except FileNotFoundError:
         raise IntraError(f"{path}: the picture does not exist") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Exception as error:  # Pillow's readers of broken files raise many kinds, IndexError among them
         raise IntraError(f"{path}: is no readable picture ({type(error).__name__})") from None
 
 
@@ -139,17 +140,22 @@ def build_tower(configuration: Path, weights: Path | None):
     """
     import open_clip
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     open_clip.add_model_config(configuration)
-    generator_state = torch.get_rng_state()
-    torch.manual_seed(0)
-    tower = open_clip.create_model(configuration.stem, pretrained=None, load_weights=False).visual
-    torch.set_rng_state(generator_state)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        logging.disable(logging.WARNING)  # it warns of random weights, which are meant or replaced below
+        try:
+            tower = open_clip.create_model(configuration.stem, pretrained=None, load_weights=False).visual
+        finally:
+            logging.disable(logging.NOTSET)
     if weights is not None:
         try:
             tower.load_state_dict(load_file(weights))
-        except RuntimeError as error:
-            raise IntraError(f"{weights}: does not fit {configuration.name}: {str(error).splitlines()[0]}") from None
+        except (RuntimeError, SafetensorError) as error:
+            why = str(error).splitlines()[-1].strip()  # torch names the tensor in the last line
+            raise IntraError(f"{weights}: does not fit {configuration.name}: {why}") from None
     tower.output_tokens = True
     return tower.eval()

@@ -121,7 +121,8 @@ class IntRASystem:
         try:
             self.model.load_state_dict(load_file(path))
         except (RuntimeError, SafetensorError, OSError) as error:
-            raise IntraError(f"{path}: is not the weights of this config: {str(error).splitlines()[0]}") from None
+            why = str(error).splitlines()[-1].strip()  # torch names the tensor in the last line
+            raise IntraError(f"{path}: is not the weights of this config: {why}") from None
 
 
 def _tensors(gallery: Gallery) -> tuple[Tensor, Tensor, Tensor]:
