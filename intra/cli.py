@@ -92,7 +92,9 @@ def _run_commands(commands) -> None:
     for parser in (train, study):
         parser.add_argument("--out", type=Path, default=None, help="folder of records (default: _build/records)")
     reproduce = _command(commands, "reproduce", "run the study and the notebooks, and render the book", _reproduce)
-    reproduce.add_argument("--seeds", type=_seeds, default=None, help="of the fresh run (default: those of the reference)")
+    reproduce.add_argument(
+        "--seeds", type=_seeds, default=None, help="of the fresh run (default: those of the reference)"
+    )
     reproduce.add_argument(
         "-p",
         action="append",
@@ -160,7 +162,8 @@ def _data_validate(options) -> int:
 
 def _train(options) -> None:
     from intra.config import RunConfig
-    from intra.study import FRESH_RECORDS, run_one
+    from intra.running import run_one
+    from intra.study import FRESH_RECORDS
 
     changes = {"profile": options.profile, "system": options.system, "seed": options.seed} | _assignments(options.set)
     _print_record(run_one("train", RunConfig().with_changes(**changes), options.out or FRESH_RECORDS), options)
@@ -168,10 +171,10 @@ def _train(options) -> None:
 
 def _evaluate(options) -> None:
     from intra.config import RunConfig
-    from intra.evaluation import read_run
-    from intra.features import profile_dataset
+    from intra.data.reader import profile_dataset
+    from intra.evaluation import match_metrics, read_run
     from intra.records import read_record
-    from intra.study import match_metrics, score_record
+    from intra.running import score_record
 
     if options.path.is_dir():
         dataset, run = score_record(read_record(options.path.resolve()), options.split)

@@ -79,6 +79,11 @@ def evaluate(run: Run, qrels: Qrels) -> pd.DataFrame:
     return pd.DataFrame({name: metric(relevance) for name, metric in METRICS.items()}, index=list(qrels))
 
 
+def match_metrics(run: Run, dataset: Dataset, split: str) -> dict[str, dict[str, float]]:
+    """Mean of every metric over a split's queries, under both matches, to six decimals."""
+    return {match: evaluate(run, make_qrels(dataset, split, match)).mean().round(6).to_dict() for match in MATCHES}
+
+
 def bootstrap_interval(
     per_query: Sequence[np.ndarray], level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from intra.components import Components, components
-from intra.config import PROFILES, RunConfig
+from intra.components import Components
+from intra.config import RunConfig
 from intra.data.context import context_text
 from intra.data.intentions import INTENTIONS
-from intra.data.reader import load_dataset
+from intra.data.reader import profile_dataset
 from intra.data.schema import SPLITS, Dataset, Sticker
+from intra.errors import IntraError
 from intra.evaluation import make_qrels
 from intra.generation.attributes import ATTRIBUTES, StickerAttributes, describe
 from intra.generation.knowledge import Knowledge, know
@@ -69,6 +70,8 @@ class Features:
     train: Partition
     valid: Partition
     test: Partition
+    components: dict[str, str]
+    """Part to the name and revision of what made these features (`Components.names`)."""
 
 
 def build_features(config: RunConfig, store: Path) -> Features:
@@ -81,13 +84,19 @@ def build_features(config: RunConfig, store: Path) -> Features:
     Returns:
         Text features are standardised by mean and deviation of the training split (labels by their own):
         sentence embeddings share a large common part that small layers would first have to unlearn.
+
+    Raises:
+        IntraError: If a split of the data set holds no conversation.
     """
     return _build(config.dataset, config.profile, config.window, store)
 
 
 @functools.lru_cache(maxsize=4)
 def _build(dataset_name: str, profile: str, window: int, store: Path) -> Features:
-    dataset, parts = profile_dataset(dataset_name, profile), components(profile)
+    dataset, parts = profile_dataset(dataset_name, profile), Components(profile)
+    for split in SPLITS:
+        if not dataset.split(split).conversations:
+            raise IntraError(f"{dataset_name}: holds no conversation of the split {split!r}")
     contexts = {split: _context_features(dataset.split(split), window, parts, store) for split in SPLITS}
     descriptions = {split: _description_features(dataset.split(split), parts, store) for split in SPLITS}
     scale_context = Standardiser(contexts["train"])
@@ -106,18 +115,7 @@ def _build(dataset_name: str, profile: str, window: int, store: Path) -> Feature
         )
         queries = _queries(part, scale_context(contexts[split]), gallery)
         partitions[split] = Partition(queries, gallery, _relevant(part, split, queries, gallery))
-    return Features(Standardiser(labels)(labels), **partitions)
-
-
-def profile_dataset(dataset: str, profile: str) -> Dataset:
-    """The data set, cut to the conversations that the profile keeps (and their stickers)."""
-    loaded, limit = load_dataset(dataset), PROFILES[profile].conversations_per_split
-    if limit is None:
-        return loaded
-    kept = tuple(c for split in SPLITS for c in loaded.split(split).conversations[:limit])
-    used = {c.sticker for c in kept}
-    stickers = tuple(s for s in loaded.stickers if s.id in used)
-    return Dataset(loaded.name, loaded.version, kept, stickers, loaded.intentions)
+    return Features(Standardiser(labels)(labels), **partitions, components=parts.names())
 
 
 def data_knowledge(part: Dataset, parts: Components, store: Path) -> list[Knowledge]:
@@ -134,9 +132,9 @@ class Standardiser:
     """Subtract a mean and divide by a deviation, dimension by dimension."""
 
     def __init__(self, sample: np.ndarray):
-        """Take both from a sample, shape (N, e)."""
-        self.mean = sample.mean(axis=0)
-        self.deviation = np.maximum(sample.std(axis=0), 1e-6)
+        """Take both from a sample, shape (N, e); without any sample nothing is changed."""
+        self.mean = sample.mean(axis=0) if len(sample) else 0.0
+        self.deviation = np.maximum(sample.std(axis=0), 1e-6) if len(sample) else 1.0
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Standardise vectors of shape (..., e)."""

@@ -30,8 +30,22 @@ from intra.evaluation import Run, read_run
 from intra.paths import PACKAGE
 
 RECORD, RUN, DETAILS, WEIGHTS = "record.json", "test.run.gz", "details.npz", "weights.safetensors"
-DISPLAY_ONLY = ("cli", "figures", "notebooks", "report", "reproduce", "tables", "records")
-"""Modules that no result depends on, and that may change without making the records stale."""
+RESULT_CODE = (
+    "components.py",
+    "config.py",
+    "data/*.py",
+    "encoders/*.py",
+    "evaluation.py",
+    "features.py",
+    "generation/*.py",
+    "losses.py",
+    "metrics.py",
+    "models/*.py",
+    "running.py",
+    "training.py",
+)
+"""The modules that results depend on. Weights and texts are named, with their digests, by a record's components."""
+NO_RESULT_CODE = ("encoders/pretraining.py", "models/summary.py", "data/statistics.py")
 
 
 @dataclass(frozen=True)
@@ -121,10 +135,9 @@ def written_whole(path: Path) -> Iterator[Path]:
 def code_digest() -> str:
     """SHA-256 (12 digits) of the code that results depend on: its syntax trees without comments and docstrings."""
     digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
+    paths = {path for pattern in RESULT_CODE for path in PACKAGE.glob(pattern)}
+    for path in sorted(paths - {PACKAGE / name for name in NO_RESULT_CODE}):
         name = path.relative_to(PACKAGE).as_posix()
-        if name.removesuffix(".py") in DISPLAY_ONLY or name.startswith("replystickers/"):
-            continue
         digest.update(name.encode())
         digest.update(_without_docstrings(path.read_text(encoding="utf-8")).encode())
     return digest.hexdigest()[:12]

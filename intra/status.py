@@ -44,14 +44,14 @@ def status_page(reference: Sequence[Record], fresh: Sequence[Record]) -> str:
     """
     shown = reference or fresh
     software = {"reference": shown[0].content["environment"], "this build": environment()}
-    digests = {"reference": shown[0].content["code"], "this build": code_digest()}
+    digests = {"reference": shown[0].content["inputs"]["code"], "this build": code_digest()}
     return _PAGE.format(
         agreement=_agreement(reference, fresh),
         seconds=to_myst(
             _seconds(shown), "Seconds to train and to score one run of the reference, median", "tab-seconds", "system"
         ),
         parts=to_myst(
-            pd.DataFrame({"name and revision": shown[0].content["components"]}),
+            pd.DataFrame({"name and revision": shown[0].content["inputs"]["components"]}),
             "Parts of the reference run",
             "tab-parts",
             "part",

@@ -1,4 +1,4 @@
-"""The reader names every fault of a broken data set, and the packaged ReplyStickers keeps the rules it was planned by."""
+"""The reader names every fault of a broken data set, and ReplyStickers keeps the rules it was planned by."""
 
 import csv
 import hashlib
@@ -321,7 +321,7 @@ def test_all_faults_are_found_in_one_pass(folder):
     changed(CONVERSATIONS, 2, usage="answer", intention="happiness")(folder)
     changed(CONVERSATIONS, 3, zeta=1, alpha=2)(folder)
     changed(CONVERSATIONS, 4, sticker="s3", cue=9)(folder)
-    changed(CONVERSATIONS, 5, utterances=[{"user": "", "text": " "}])(folder)
+    changed(CONVERSATIONS, 5, cue=1, utterances=[{"user": "", "text": " "}])(folder)
     changed(STICKERS, 4, split="dev")(folder)
     replaced(CONVERSATIONS, 6, "{")(folder)
     (folder / "images/s1.png").write_bytes(b"")

@@ -48,7 +48,9 @@ def test_a_lone_letter_and_a_face_are_no_caption(reader):
 
 def test_a_strip_is_read_without_being_blown_up(reader, monkeypatch):
     seen = []
-    monkeypatch.setitem(vars(reader), "_engine", lambda pixels: seen.append(pixels.shape) or type("R", (), {"txts": None}))
+    monkeypatch.setitem(
+        vars(reader), "_engine", lambda pixels: seen.append(pixels.shape) or type("R", (), {"txts": None})
+    )
     assert reader.read(Image.new("RGB", (4000, 20), "white")) == ""
     assert reader.read(Image.new("RGB", (3, 900), "white")) == ""
     assert seen == [(160, 640, 3), (640, 160, 3)]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from intra.config import PROFILES
 from intra.data.intentions import INTENTIONS
 from intra.data.schema import SPLITS, USAGES, Conversation, Dataset, Sticker, Utterance
 from intra.errors import IntraError
@@ -316,3 +317,14 @@ def load_dataset(dataset: str | Path = "replystickers") -> Dataset:
         more = f" (and {others} more: intra data validate {dataset})" if others else ""
         raise IntraError(f"{reader.directory}/{reader.problems[0]}{more}")
     return loaded
+
+
+def profile_dataset(dataset: str, profile: str) -> Dataset:
+    """The data set, cut to the conversations that the profile keeps (and their stickers)."""
+    loaded, limit = load_dataset(dataset), PROFILES[profile].conversations_per_split
+    if limit is None:
+        return loaded
+    kept = tuple(c for split in SPLITS for c in loaded.split(split).conversations[:limit])
+    used = {c.sticker for c in kept}
+    stickers = tuple(s for s in loaded.stickers if s.id in used)
+    return Dataset(loaded.name, loaded.version, kept, stickers, loaded.intentions)

@@ -48,9 +48,7 @@ LAYER_NAMES = {
 
 # XLM-R's normaliser is NFKC except for these: dropped, read as a space, and kept as it is.
 DROPPED_CHARACTERS = r"[\x{01}-\x{08}\x{0b}\x{0e}-\x{1f}\x{7f}\x{8f}\x{9f}]"
-SPACE_CHARACTERS = (
-    r"[\x{09}\x{0a}\x{0c}\x{0d}\x{1680}\x{200b}-\x{200f}\x{2028}\x{2029}\x{2581}\x{feff}\x{fffd}]"
-)
+SPACE_CHARACTERS = r"[\x{09}\x{0a}\x{0c}\x{0d}\x{1680}\x{200b}-\x{200f}\x{2028}\x{2029}\x{2581}\x{feff}\x{fffd}]"
 FULLWIDTH_TILDE = "\uff5e"
 TILDE_STAND_IN = "\U0010fffd"  # private use, untouched by NFKC
 
@@ -301,8 +299,7 @@ def _expected_tensors(shapes: Shapes) -> dict[str, tuple[str, tuple[int, ...]]]:
     hidden, wide = shapes.hidden, shapes.feed_forward
     rows = {"emb.word": shapes.words, "emb.pos": shapes.positions, "emb.type": shapes.types}
     expected = {
-        name: (target, (rows[name], hidden) if name in rows else (hidden,))
-        for name, target in EMBEDDING_NAMES.items()
+        name: (target, (rows[name], hidden) if name in rows else (hidden,)) for name, target in EMBEDDING_NAMES.items()
     }
     matrices = {"fi": (wide, hidden), "fo": (hidden, wide)}
     for layer in range(shapes.layers):

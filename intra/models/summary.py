@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from intra.components import components
+from intra.components import Components
 from intra.config import RunConfig
 from intra.data.intentions import INTENTIONS
 from intra.models.int_ra import IntRA
@@ -24,7 +24,7 @@ _PARTS = {
 
 def blank_model(config: RunConfig) -> IntRA:
     """Int-RA at the widths of a profile, untrained (seed of the config)."""
-    parts = components(config.profile)
+    parts = Components(config.profile)
     region_width = json.loads(parts.vision.configuration.read_text())["vision_cfg"]["width"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

@@ -23,7 +23,6 @@ Outline = list[tuple[float, float]]
 """Points of a smooth closed curve, in units of half the head's width and height."""
 
 
-
 def _scallops(lobes: int) -> Outline:
     """A round outline of bumps that meet in notches."""
     points = []
@@ -35,46 +34,133 @@ def _scallops(lobes: int) -> Outline:
 
 
 HEADS: dict[str, Outline] = {
-    "round": [(-1, 0.08), (-0.78, -0.68), (0, -1), (0.78, -0.68), (1, 0.08), (0.72, 0.78), (0, 1),
-              (-0.72, 0.78)],
-    "wide": [(-1.08, 0.22), (-0.8, -0.6), (0, -0.93), (0.8, -0.6), (1.08, 0.22), (0.7, 0.82), (0, 1),
-             (-0.7, 0.82)],
-    "egg": [(-0.98, 0.22), (-0.66, -0.72), (0, -1.08), (0.66, -0.72), (0.98, 0.22), (0.62, 0.86), (0, 1),
-            (-0.62, 0.86)],
-    "heart": [(-1.1, 0.1), (-0.72, -0.72), (0, -0.92), (0.72, -0.72), (1.1, 0.1), (0.55, 0.76), (0, 1),
-              (-0.55, 0.76)],
+    "round": [(-1, 0.08), (-0.78, -0.68), (0, -1), (0.78, -0.68), (1, 0.08), (0.72, 0.78), (0, 1), (-0.72, 0.78)],
+    "wide": [(-1.08, 0.22), (-0.8, -0.6), (0, -0.93), (0.8, -0.6), (1.08, 0.22), (0.7, 0.82), (0, 1), (-0.7, 0.82)],
+    "egg": [
+        (-0.98, 0.22),
+        (-0.66, -0.72),
+        (0, -1.08),
+        (0.66, -0.72),
+        (0.98, 0.22),
+        (0.62, 0.86),
+        (0, 1),
+        (-0.62, 0.86),
+    ],
+    "heart": [(-1.1, 0.1), (-0.72, -0.72), (0, -0.92), (0.72, -0.72), (1.1, 0.1), (0.55, 0.76), (0, 1), (-0.55, 0.76)],
     "square": [
-        (-0.98, -0.55), (-0.9, -0.92), (-0.55, -0.97), (0.55, -0.97), (0.9, -0.92), (0.98, -0.55),
-        (0.98, 0.6), (0.9, 0.95), (0.55, 1), (-0.55, 1), (-0.9, 0.95), (-0.98, 0.6),
+        (-0.98, -0.55),
+        (-0.9, -0.92),
+        (-0.55, -0.97),
+        (0.55, -0.97),
+        (0.9, -0.92),
+        (0.98, -0.55),
+        (0.98, 0.6),
+        (0.9, 0.95),
+        (0.55, 1),
+        (-0.55, 1),
+        (-0.9, 0.95),
+        (-0.98, 0.6),
     ],
     "cloud": _scallops(9),
-    "ghost": [(-0.94, 0.45), (-0.84, -0.5), (-0.4, -1.0), (0.4, -1.0), (0.84, -0.5), (0.94, 0.45),
-              (0.7, 0.95),
-              (0, 1.02), (-0.7, 0.95)],
-    "dumpling": [(-1.12, 0.5), (-1.0, -0.1), (-0.62, -0.72), (0, -0.98), (0.62, -0.72), (1.0, -0.1),
-                 (1.12, 0.5),
-                 (0.7, 0.9), (0, 0.98), (-0.7, 0.9)],
-    "bun": [(-1.06, 0.42), (-0.84, -0.35), (-0.3, -0.82), (-0.08, -1.08), (0.08, -1.08), (0.3, -0.82),
-            (0.84, -0.35),
-            (1.06, 0.42), (0.78, 0.94), (0, 1), (-0.78, 0.94)],
-    "turnip": [(-1.02, -0.05), (-0.72, -0.76), (0, -0.94), (0.72, -0.76), (1.02, -0.05), (0.7, 0.66),
-               (0.14, 1.05),
-               (-0.14, 1.05), (-0.7, 0.66)],
-    "stem": [(-0.82, -0.5), (0, -0.7), (0.82, -0.5), (0.92, 0.3), (0.74, 0.88), (0, 1), (-0.74, 0.88),
-             (-0.92, 0.3)],
-    "capsule": [(-0.84, 0.1), (-0.8, -0.62), (-0.45, -1.06), (0, -1.14), (0.45, -1.06), (0.8, -0.62),
-                (0.84, 0.1),
-                (0.78, 0.74), (0.4, 1), (-0.4, 1), (-0.78, 0.74)],
+    "ghost": [
+        (-0.94, 0.45),
+        (-0.84, -0.5),
+        (-0.4, -1.0),
+        (0.4, -1.0),
+        (0.84, -0.5),
+        (0.94, 0.45),
+        (0.7, 0.95),
+        (0, 1.02),
+        (-0.7, 0.95),
+    ],
+    "dumpling": [
+        (-1.12, 0.5),
+        (-1.0, -0.1),
+        (-0.62, -0.72),
+        (0, -0.98),
+        (0.62, -0.72),
+        (1.0, -0.1),
+        (1.12, 0.5),
+        (0.7, 0.9),
+        (0, 0.98),
+        (-0.7, 0.9),
+    ],
+    "bun": [
+        (-1.06, 0.42),
+        (-0.84, -0.35),
+        (-0.3, -0.82),
+        (-0.08, -1.08),
+        (0.08, -1.08),
+        (0.3, -0.82),
+        (0.84, -0.35),
+        (1.06, 0.42),
+        (0.78, 0.94),
+        (0, 1),
+        (-0.78, 0.94),
+    ],
+    "turnip": [
+        (-1.02, -0.05),
+        (-0.72, -0.76),
+        (0, -0.94),
+        (0.72, -0.76),
+        (1.02, -0.05),
+        (0.7, 0.66),
+        (0.14, 1.05),
+        (-0.14, 1.05),
+        (-0.7, 0.66),
+    ],
+    "stem": [(-0.82, -0.5), (0, -0.7), (0.82, -0.5), (0.92, 0.3), (0.74, 0.88), (0, 1), (-0.74, 0.88), (-0.92, 0.3)],
+    "capsule": [
+        (-0.84, 0.1),
+        (-0.8, -0.62),
+        (-0.45, -1.06),
+        (0, -1.14),
+        (0.45, -1.06),
+        (0.8, -0.62),
+        (0.84, 0.1),
+        (0.78, 0.74),
+        (0.4, 1),
+        (-0.4, 1),
+        (-0.78, 0.74),
+    ],
     "star": star_points(0, 0.06, 1.22, 0.8),
-    "dome": [(-0.98, -0.1), (-0.7, -0.82), (0, -1.1), (0.7, -0.82), (0.98, -0.1), (0.8, 0.5), (0.86, 0.82),
-             (0.5, 1),
-             (-0.5, 1), (-0.86, 0.82), (-0.8, 0.5)],
-    "loaf": [(-0.96, 0.3), (-0.9, -0.5), (-0.62, -0.9), (0.62, -0.9), (0.9, -0.5), (0.96, 0.3), (0.88, 0.84),
-             (0.4, 1),
-             (-0.4, 1), (-0.88, 0.84)],
-    "pear": [(-1, 0.36), (-0.7, -0.3), (-0.52, -0.9), (0, -1.16), (0.52, -0.9), (0.7, -0.3), (1, 0.36),
-             (0.68, 0.88),
-             (0, 1.04), (-0.68, 0.88)],
+    "dome": [
+        (-0.98, -0.1),
+        (-0.7, -0.82),
+        (0, -1.1),
+        (0.7, -0.82),
+        (0.98, -0.1),
+        (0.8, 0.5),
+        (0.86, 0.82),
+        (0.5, 1),
+        (-0.5, 1),
+        (-0.86, 0.82),
+        (-0.8, 0.5),
+    ],
+    "loaf": [
+        (-0.96, 0.3),
+        (-0.9, -0.5),
+        (-0.62, -0.9),
+        (0.62, -0.9),
+        (0.9, -0.5),
+        (0.96, 0.3),
+        (0.88, 0.84),
+        (0.4, 1),
+        (-0.4, 1),
+        (-0.88, 0.84),
+    ],
+    "pear": [
+        (-1, 0.36),
+        (-0.7, -0.3),
+        (-0.52, -0.9),
+        (0, -1.16),
+        (0.52, -0.9),
+        (0.7, -0.3),
+        (1, 0.36),
+        (0.68, 0.88),
+        (0, 1.04),
+        (-0.68, 0.88),
+    ],
 }
 
 
@@ -98,12 +184,21 @@ def _pointed(base: float, tip: tuple[float, float], inner: str = "accent") -> Dr
     def draw(pen: Pen, palette: Palette) -> tuple[str, str]:
         def side(s: int) -> str:
             x, y = tip
-            outer = curve([(s * (base - 22), -38), (s * (x - 6), y + 4), (s * x, y), (s * (x + 4), y + 7),
-                           (s * (base + 11), -12)], tension=0.09)
-            hollow = polyline([(s * (base - 9), -38), (s * (x - 3), y + 14), (s * (base + 5), -22)],
-                              closed=True)
+            outer = curve(
+                [
+                    (s * (base - 22), -38),
+                    (s * (x - 6), y + 4),
+                    (s * x, y),
+                    (s * (x + 4), y + 7),
+                    (s * (base + 11), -12),
+                ],
+                tension=0.09,
+            )
+            hollow = polyline([(s * (base - 9), -38), (s * (x - 3), y + 14), (s * (base + 5), -22)], closed=True)
             return pen.shape(outer, palette.body) + pen.spot(hollow, getattr(palette, inner), 0.9)
+
         return _mirrored(side), ""
+
     return draw
 
 
@@ -113,7 +208,9 @@ def _round_ears(x: float, y: float, size: float, colour: str = "body") -> DrawEa
             outer = pen.shape(ellipse(s * x, y, size), getattr(palette, colour))
             inner = pen.spot(ellipse(s * x, y + 1, size * 0.55), palette.accent, 0.9)
             return outer + (inner if colour == "body" else "")
+
         return _mirrored(side), ""
+
     return draw
 
 
@@ -121,6 +218,7 @@ def _floppy(pen: Pen, palette: Palette) -> tuple[str, str]:
     def side(s: int) -> str:
         points = [(30, -40), (50, -42), (66, -18), (66, 14), (54, 22), (44, 4), (40, -20)]
         return pen.shape(curve([(s * x, y) for x, y in points]), palette.accent)
+
     return "", _mirrored(side)
 
 
@@ -131,6 +229,7 @@ def _long(pen: Pen, palette: Palette) -> tuple[str, str]:
         return pen.shape(curve([(s * x, y) for x, y in outer]), palette.body) + pen.spot(
             curve([(s * x, y) for x, y in inner]), palette.accent, 0.85
         )
+
     return _mirrored(side), ""
 
 
@@ -138,6 +237,7 @@ def _frog_eyes(pen: Pen, palette: Palette) -> tuple[str, str]:
     def side(s: int) -> str:
         lid = pen.spot(ellipse(s * 27, -43, 9, 7), palette.accent)
         return pen.shape(ellipse(s * 27, -38, 19), palette.body) + lid
+
     return _mirrored(side), ""
 
 
@@ -158,15 +258,15 @@ def _pig_ears(pen: Pen, palette: Palette) -> tuple[str, str]:
         return pen.shape(curve([(s * x, y) for x, y in points], tension=0.12), palette.body) + pen.spot(
             fold, palette.accent, 0.85
         )
+
     return "", _mirrored(side)
 
 
 def _sheep_ears(pen: Pen, palette: Palette) -> tuple[str, str]:
     def side(s: int) -> str:
-        return pen.shape(curve([(s * 46, -14), (s * 68, -18), (s * 74, -4), (s * 62, 8), (s * 46, 2)]),
-                         palette.accent)
-    wool = [(-30, -36), (-28, -50), (-14, -54), (0, -60), (14, -54), (28, -50), (30, -36), (12, -30),
-            (-12, -30)]
+        return pen.shape(curve([(s * 46, -14), (s * 68, -18), (s * 74, -4), (s * 62, 8), (s * 46, 2)]), palette.accent)
+
+    wool = [(-30, -36), (-28, -50), (-14, -54), (0, -60), (14, -54), (28, -50), (30, -36), (12, -30), (-12, -30)]
     return _mirrored(side), pen.shape(curve(wool, tension=0.22), palette.body)
 
 
@@ -178,14 +278,26 @@ def _steam(pen: Pen, palette: Palette) -> tuple[str, str]:
 def _leaves(pen: Pen, palette: Palette) -> tuple[str, str]:
     def leaf(tip: tuple[float, float], side: float) -> str:
         x, y = tip
-        return pen.shape(curve([(0, -36), (x / 2 - side, y / 2 - 24), (x, y), (x / 2 + side, y / 2 - 14)]),
-                         palette.accent)
+        return pen.shape(
+            curve([(0, -36), (x / 2 - side, y / 2 - 24), (x, y), (x / 2 + side, y / 2 - 14)]), palette.accent
+        )
+
     return leaf((-34, -70), 9) + leaf((34, -70), 9) + leaf((0, -84), 11), ""
 
 
 def _mushroom(pen: Pen, palette: Palette) -> tuple[str, str]:
-    cap = [(-74, -16), (-66, -46), (-34, -74), (0, -80), (34, -74), (66, -46), (74, -16), (40, -12),
-           (0, -18), (-40, -12)]
+    cap = [
+        (-74, -16),
+        (-66, -46),
+        (-34, -74),
+        (0, -80),
+        (34, -74),
+        (66, -46),
+        (74, -16),
+        (40, -12),
+        (0, -18),
+        (-40, -12),
+    ]
     dots = ellipse(0, -56, 14, 11) + ellipse(-42, -38, 11, 9) + ellipse(44, -40, 10, 9)
     return "", pen.shape(curve(cap), palette.accent) + pen.spot(dots, "#fffaf0")
 
@@ -196,9 +308,23 @@ def _blossom(pen: Pen, palette: Palette) -> tuple[str, str]:
 
 
 def _short_hair(pen: Pen, palette: Palette) -> tuple[str, str]:
-    fringe = [(-56, 6), (-57, -26), (-34, -54), (4, -60), (40, -50), (57, -22), (56, 6), (49, -10),
-              (34, -20), (22, -30),
-              (6, -16), (-12, -30), (-24, -14), (-38, -24), (-48, -8)]
+    fringe = [
+        (-56, 6),
+        (-57, -26),
+        (-34, -54),
+        (4, -60),
+        (40, -50),
+        (57, -22),
+        (56, 6),
+        (49, -10),
+        (34, -20),
+        (22, -30),
+        (6, -16),
+        (-12, -30),
+        (-24, -14),
+        (-38, -24),
+        (-48, -8),
+    ]
     return "", _side_ears(pen, palette) + pen.shape(curve(fringe, tension=0.1), palette.accent)
 
 
@@ -210,21 +336,44 @@ def _twin_tails(pen: Pen, palette: Palette) -> tuple[str, str]:
     def tail(s: int) -> str:
         points = [(44, -34), (70, -40), (82, -6), (76, 34), (66, 42), (62, 14), (50, -6)]
         return pen.shape(curve([(s * x, y) for x, y in points]), palette.accent)
+
     ties = _mirrored(lambda s: pen.detail(ellipse(s * 52, -28, 8), palette.trim, 3))
     return _mirrored(tail), _fringe(pen, palette) + ties
 
 
 def _fringe(pen: Pen, palette: Palette) -> str:
-    fringe = [(-56, 10), (-58, -24), (-36, -52), (0, -58), (36, -52), (58, -24), (56, 10), (46, -10),
-              (30, -22), (0, -24),
-              (-30, -22), (-46, -10)]
+    fringe = [
+        (-56, 10),
+        (-58, -24),
+        (-36, -52),
+        (0, -58),
+        (36, -52),
+        (58, -24),
+        (56, 10),
+        (46, -10),
+        (30, -22),
+        (0, -24),
+        (-30, -22),
+        (-46, -10),
+    ]
     return pen.shape(curve(fringe, tension=0.12), palette.accent)
 
 
 def _hair_bun(pen: Pen, palette: Palette) -> tuple[str, str]:
-    parted = [(-56, 6), (-58, -24), (-36, -50), (0, -55), (36, -50), (58, -24), (56, 6), (44, -14),
-              (20, -30), (0, -38),
-              (-20, -30), (-44, -14)]
+    parted = [
+        (-56, 6),
+        (-58, -24),
+        (-36, -50),
+        (0, -55),
+        (36, -50),
+        (58, -24),
+        (56, 6),
+        (44, -14),
+        (20, -30),
+        (0, -38),
+        (-20, -30),
+        (-44, -14),
+    ]
     knot = pen.shape(ellipse(0, -60, 21, 18), palette.accent)
     strand = pen.line("M -8 -64 Q 2 -70 10 -62", 2.4)
     return knot, pen.shape(curve(parted, tension=0.12), palette.accent) + strand
@@ -237,9 +386,19 @@ def _antenna(pen: Pen, palette: Palette) -> tuple[str, str]:
 
 
 def _spikes(pen: Pen, palette: Palette) -> tuple[str, str]:
-    teeth = [(-56, -18), (-64, -44), (-38, -40), (-34, -66), (-12, -52), (0, -74), (12, -52), (34, -66),
-             (38, -40),
-             (64, -44), (56, -18)]
+    teeth = [
+        (-56, -18),
+        (-64, -44),
+        (-38, -40),
+        (-34, -66),
+        (-12, -52),
+        (0, -74),
+        (12, -52),
+        (34, -66),
+        (38, -40),
+        (64, -44),
+        (56, -18),
+    ]
     return pen.shape(polyline(teeth, closed=True), palette.accent), ""
 
 
@@ -287,17 +446,34 @@ EARS: dict[str, DrawEars] = {
 
 
 EAR_REACH: dict[str, tuple[float, float]] = {
-    "rabbit": (58, 94), "fox": (62, 80), "upright": (58, 78), "cat": (58, 68), "koala": (82, 52),
+    "rabbit": (58, 94),
+    "fox": (62, 80),
+    "upright": (58, 78),
+    "cat": (58, 68),
+    "koala": (82, 52),
     "floppy": (68, 50),
-    "mushroom": (78, 82), "leaves": (58, 86), "steam": (58, 86), "antenna": (68, 78), "spikes": (66, 76),
+    "mushroom": (78, 82),
+    "leaves": (58, 86),
+    "steam": (58, 86),
+    "antenna": (68, 78),
+    "spikes": (66, 76),
     "frog": (58, 60),
-    "hair_bun": (60, 80), "twin_tails": (84, 62), "short_hair": (63, 62), "tuft": (58, 74), "comb": (58, 68),
-    "feelers": (62, 86), "stalk": (58, 76), "blossom": (58, 80), "sheep": (77, 62), "pig": (58, 62),
+    "hair_bun": (60, 80),
+    "twin_tails": (84, 62),
+    "short_hair": (63, 62),
+    "tuft": (58, 74),
+    "comb": (58, 68),
+    "feelers": (62, 86),
+    "stalk": (58, 76),
+    "blossom": (58, 80),
+    "sheep": (77, 62),
+    "pig": (58, 62),
 }
 """How far ears reach to the sides and above the middle of the head, where they reach beyond it."""
 
 
 # Markings, on the head and under the face.
+
 
 def _stripes(pen: Pen, palette: Palette) -> str:
     crown = "M 0 -40 L 0 -26 M -13 -38 L -11 -28 M 13 -38 L 11 -28"
@@ -306,8 +482,19 @@ def _stripes(pen: Pen, palette: Palette) -> str:
 
 
 def _blaze(pen: Pen, palette: Palette) -> str:
-    points = [(-7, -42), (7, -42), (9, -12), (26, 12), (32, 30), (18, 41), (0, 43), (-18, 41), (-32, 30),
-              (-26, 12), (-9, -12)]
+    points = [
+        (-7, -42),
+        (7, -42),
+        (9, -12),
+        (26, 12),
+        (32, 30),
+        (18, 41),
+        (0, 43),
+        (-18, 41),
+        (-32, 30),
+        (-26, 12),
+        (-9, -12),
+    ]
     return pen.spot(curve(points), palette.accent)
 
 
@@ -319,6 +506,7 @@ def _eye_patches(pen: Pen, palette: Palette) -> str:
     def side(s: int) -> str:
         points = [(14, -8), (26, -14), (38, 0), (40, 16), (30, 22), (17, 14)]
         return pen.spot(curve([(s * x, y) for x, y in points]), palette.outline, 0.85)
+
     return _mirrored(side)
 
 
@@ -334,8 +522,7 @@ def _cheeks(pen: Pen, palette: Palette) -> str:
 
 
 def _mask(pen: Pen, palette: Palette) -> str:
-    points = [(0, -16), (18, -30), (38, -22), (44, 6), (30, 32), (0, 42), (-30, 32), (-44, 6), (-38, -22),
-              (-18, -30)]
+    points = [(0, -16), (18, -30), (38, -22), (44, 6), (30, 32), (0, 42), (-30, 32), (-44, 6), (-38, -22), (-18, -30)]
     return pen.spot(curve(points), palette.accent)
 
 
@@ -347,8 +534,7 @@ def _king(pen: Pen, palette: Palette) -> str:
 
 
 def _face_plate(pen: Pen, palette: Palette) -> str:
-    points = [(-36, -4), (-24, -26), (0, -32), (24, -26), (36, -4), (36, 20), (22, 38), (0, 42), (-22, 38),
-              (-36, 20)]
+    points = [(-36, -4), (-24, -26), (0, -32), (24, -26), (36, -4), (36, 20), (22, 38), (0, 42), (-22, 38), (-36, 20)]
     return pen.shape(curve(points), palette.accent)
 
 
@@ -368,9 +554,22 @@ def _cube(pen: Pen, palette: Palette) -> str:
 
 
 def _shell(pen: Pen, palette: Palette) -> str:
-    top = [(-49, -14), (-36, -24), (-24, -14), (-12, -25), (0, -15), (12, -25), (24, -14), (36, -24),
-           (49, -14),
-           (42, -30), (26, -44), (0, -50), (-26, -44), (-42, -30)]
+    top = [
+        (-49, -14),
+        (-36, -24),
+        (-24, -14),
+        (-12, -25),
+        (0, -15),
+        (12, -25),
+        (24, -14),
+        (36, -24),
+        (49, -14),
+        (42, -30),
+        (26, -44),
+        (0, -50),
+        (-26, -44),
+        (-42, -30),
+    ]
     return pen.detail(polyline(top, closed=True), palette.accent)
 
 
@@ -401,8 +600,7 @@ def _speckles(pen: Pen, palette: Palette) -> str:
 
 
 def _flesh(pen: Pen, palette: Palette) -> str:
-    points = [(-44, 16), (-30, -14), (-22, -38), (0, -48), (22, -38), (30, -14), (44, 16), (30, 36), (0, 42),
-              (-30, 36)]
+    points = [(-44, 16), (-30, -14), (-22, -38), (0, -48), (22, -38), (30, -14), (44, 16), (30, 36), (0, 42), (-30, 36)]
     return pen.spot(curve(points), palette.accent)
 
 
@@ -431,6 +629,7 @@ MARKINGS: dict[str, Callable[[Pen, Palette], str]] = {
 
 
 # Muzzles, in the frame of the face: the eyes are at the height of the origin, the mouth lies at about y = 24.
+
 
 def _cat_nose(pen: Pen, palette: Palette) -> str:
     whiskers = "M -38 12 L -54 9 M -38 18 L -53 20 M 38 12 L 54 9 M 38 18 L 53 20"
@@ -500,6 +699,7 @@ MUZZLES: dict[str, Callable[[Pen, Palette], str]] = {
 
 # Accessories: the layer says where they belong and in whose frame they are drawn.
 
+
 def _bell(pen: Pen, palette: Palette) -> str:
     collar = pen.limb("M -20 -23 Q 0 -12 20 -23", 6, palette.trim)
     return collar + pen.detail(ellipse(0, -12, 8), "#ffd23d") + pen.line("M 0 -12 L 0 -6", 2.4)
@@ -544,6 +744,7 @@ def _rainbow(pen: Pen, palette: Palette) -> str:
     def arc(colour: str, radius: float) -> str:
         top = -16 - 1.25 * radius
         return pen.line(f"M {-radius} -16 C {-radius} {top} {radius} {top} {radius} -16", 7, colour)
+
     return arc("#ff8f8f", 66) + arc("#ffd76a", 59) + arc("#8fd6ff", 52)
 
 
@@ -604,6 +805,7 @@ def accessory(pen: Pen, character: Character, layer: str) -> str:
 
 # Tails, behind the torso and in its frame.
 
+
 def _tentacles(pen: Pen, palette: Palette) -> str:
     arms = "M -14 20 Q -44 16 -50 40 Q -50 50 -40 48 M 14 20 Q 44 16 50 40 Q 50 50 40 48"
     return pen.limb(arms, 13, palette.body)
@@ -624,9 +826,7 @@ TAILS: dict[str, Callable[[Pen, Palette], str]] = {
     "bird": lambda pen, palette: pen.shape(
         polyline([(22, 8), (46, 2), (40, 14), (48, 20), (24, 26)], closed=True), palette.body
     ),
-    "curl": lambda pen, palette: pen.line(
-        "M 28 14 Q 44 16 42 4 Q 34 0 36 10 Q 40 18 50 12", 5, palette.accent
-    ),
+    "curl": lambda pen, palette: pen.line("M 28 14 Q 44 16 42 4 Q 34 0 36 10 Q 40 18 50 12", 5, palette.accent),
     "dino": lambda pen, palette: pen.shape(
         curve([(14, 10), (34, 16), (58, 4), (62, 12), (44, 32), (16, 32)], tension=0.13), palette.body
     ),
@@ -636,9 +836,13 @@ TAILS: dict[str, Callable[[Pen, Palette], str]] = {
 
 
 TAIL_BOXES: dict[str, Box] = {
-    "cat": (-30, -30, 58, 34), "fox": (-30, -30, 72, 42), "round": (-30, -30, 45, 34),
+    "cat": (-30, -30, 58, 34),
+    "fox": (-30, -30, 72, 42),
+    "round": (-30, -30, 45, 34),
     "bird": (-30, -30, 50, 34),
-    "curl": (-30, -30, 54, 34), "dino": (-30, -30, 64, 36), "fan": (-30, -30, 66, 46),
+    "curl": (-30, -30, 54, 34),
+    "dino": (-30, -30, 64, 36),
+    "fan": (-30, -30, 66, 46),
     "tentacles": (-58, -30, 58, 57),
 }
 """Box round torso and tail, in the frame of the torso."""
@@ -646,8 +850,7 @@ TAIL_BOXES: dict[str, Box] = {
 
 # Torsos, in their own frame.
 
-_BEAN = [(-20, -30), (0, -33), (20, -30), (30, 0), (30, 20), (18, 32), (0, 34), (-18, 32), (-30, 20),
-         (-30, 0)]
+_BEAN = [(-20, -30), (0, -33), (20, -30), (30, 0), (30, 20), (18, 32), (0, 34), (-18, 32), (-30, 20), (-30, 0)]
 
 
 def _bean(pen: Pen, palette: Palette) -> str:
@@ -660,9 +863,20 @@ def _tiny(pen: Pen, palette: Palette) -> str:
 
 
 def _wisp(pen: Pen, palette: Palette) -> str:
-    hem = [(-24, -30), (0, -33), (24, -30), (31, 4), (34, 34), (22, 27), (11, 38), (0, 28), (-11, 38),
-           (-22, 27), (-34, 34),
-           (-31, 4)]
+    hem = [
+        (-24, -30),
+        (0, -33),
+        (24, -30),
+        (31, 4),
+        (34, 34),
+        (22, 27),
+        (11, 38),
+        (0, 28),
+        (-11, 38),
+        (-22, 27),
+        (-34, 34),
+        (-31, 4),
+    ]
     return pen.shape(curve(hem, tension=0.13), palette.cloth)
 
 
@@ -686,9 +900,11 @@ def _dress(pen: Pen, palette: Palette) -> str:
 
 
 def _box(pen: Pen, palette: Palette) -> str:
-    panel = pen.detail(rectangle(0, 8, 34, 24, 5), palette.accent) + pen.spot(
-        ellipse(-8, 8, 4), palette.trim
-    ) + pen.spot(ellipse(6, 8, 4), "#ffd24a")
+    panel = (
+        pen.detail(rectangle(0, 8, 34, 24, 5), palette.accent)
+        + pen.spot(ellipse(-8, 8, 4), palette.trim)
+        + pen.spot(ellipse(6, 8, 4), "#ffd24a")
+    )
     return pen.shape(rectangle(0, 1, 60, 66, 12), palette.cloth) + panel
 
 

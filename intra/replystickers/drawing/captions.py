@@ -85,7 +85,7 @@ def break_lines(text: str) -> list[str]:
         return [text]
     if len(text) > 20:
         head = text[: len(text) // 3]
-        return [head, *break_lines(text[len(head):])]
+        return [head, *break_lines(text[len(head) :])]
     middle = len(text) / 2
     near = [index for index in range(2, len(text) - 1) if abs(index - middle) <= len(text) / 4]
     cuts = [index for index in near if text[index - 1] in _BREAKS and text[index] not in _BREAKS]

@@ -29,6 +29,7 @@ EyeDraw = Callable[[Pen, float, int, str], str]
 
 # Eyes
 
+
 def _open_eye(pen: Pen, x: float, side: int, neutral: str) -> str:
     rx, ry = {"oval": (6.5, 8.5), "dot": (5.8, 6.2), "tall": (5.8, 10.5), "shine": (8.5, 9.5)}[neutral]
     glint = pen.spot(ellipse(x - 0.3 * rx, -0.4 * ry, 0.34 * rx, 0.32 * ry), _WHITE)
@@ -92,8 +93,9 @@ def _watery(pen: Pen, x: float, side: int, neutral: str) -> str:
 
 
 def _glare(pen: Pen, x: float, side: int, neutral: str) -> str:
-    bowl = polyline([(x - side * 13, 3), (x + side * 13, -9), (x + side * 12, 6), (x, 11),
-                     (x - side * 10, 9)], closed=True)
+    bowl = polyline(
+        [(x - side * 13, 3), (x + side * 13, -9), (x + side * 12, 6), (x, 11), (x - side * 10, 9)], closed=True
+    )
     return pen.detail(bowl, _WHITE, 2.4) + pen.spot(ellipse(x - side * 2, 4, 4), pen.ink)
 
 
@@ -118,14 +120,17 @@ def _narrow(pen: Pen, x: float, side: int, neutral: str) -> str:
 
 # Brows: (height at the inner end, height at the outer end) on the left and on the right.
 
+
 def _brows(left: tuple[float, float], right: tuple[float, float], width: float = 4.6) -> Draw:
     def draw(pen: Pen) -> str:
         (li, lo), (ri, ro) = left, right
         return pen.line(f"M -31 {lo} L -12 {li} M 12 {ri} L 31 {ro}", width)
+
     return draw
 
 
 # Mouths
+
 
 def _line_mouth(d: str, width: float = 4.2) -> Draw:
     return lambda pen: pen.line(d, width)
@@ -156,8 +161,20 @@ def _gasp(pen: Pen) -> str:
 
 
 def _trembling(pen: Pen) -> str:
-    outer = [(-22, 27), (-15, 20), (-8, 24), (0, 19), (8, 24), (15, 20), (22, 27), (15, 35), (8, 31),
-             (0, 36), (-8, 31), (-15, 35)]
+    outer = [
+        (-22, 27),
+        (-15, 20),
+        (-8, 24),
+        (0, 19),
+        (8, 24),
+        (15, 20),
+        (22, 27),
+        (15, 35),
+        (8, 31),
+        (0, 36),
+        (-8, 31),
+        (-15, 35),
+    ]
     teeth = "M -14 22 L -14 33 M -5 22 L -5 33 M 5 22 L 5 33 M 14 22 L 14 33"
     return pen.detail(curve(outer), _WHITE, 3) + pen.line(teeth, 1.8)
 
@@ -195,6 +212,7 @@ def _wobbly(pen: Pen) -> str:
 
 # Marks of feeling
 
+
 def _blush(pen: Pen, colour: str, size: float = 1.0) -> str:
     ovals = ellipse(-33, 15, 9.5 * size, 6 * size) + ellipse(33, 15, 9.5 * size, 6 * size)
     return pen.spot(ovals, colour, 0.6)
@@ -215,9 +233,12 @@ def _joy_tears(pen: Pen, colour: str) -> str:
 def _streams(pen: Pen, colour: str) -> str:
     def side(s: int) -> str:
         left, right = s * EYE - 9, s * EYE + 9
-        flow = path(f"M {left} 4 L {right} 4 C {right + 1} 24 {right + 5 + s * 2} 36 {right + 4 + s * 3} 46",
-                    f"L {left - 4 + s * 3} 46 C {left - 5 + s * 2} 36 {left - 1} 24 {left} 4 Z")
+        flow = path(
+            f"M {left} 4 L {right} 4 C {right + 1} 24 {right + 5 + s * 2} 36 {right + 4 + s * 3} 46",
+            f"L {left - 4 + s * 3} 46 C {left - 5 + s * 2} 36 {left - 1} 24 {left} 4 Z",
+        )
         return pen.detail(flow, _WATER, 2.2) + pen.line(f"M {s * EYE} 12 L {s * (EYE + 1)} 38", 2.6, _WHITE)
+
     return side(-1) + side(1)
 
 
@@ -275,8 +296,7 @@ FACES: dict[str, Expression] = {
     "calm": Expression(_open_eye, _line_mouth("M -7 25 L 7 25")),
     "speechless": Expression(_half_lid, _FLAT_MOUTH, mark=_dots),
     "awkward": Expression(_arch, _wobbly, _brows((-21, -15), (-21, -15), 3.6), _sweat_drop),
-    "confused": Expression(_puzzled, _line_mouth("M -12 28 Q -4 18 2 25 Q 6 30 12 23"),
-                           _brows((-13, -17), (-22, -27))),
+    "confused": Expression(_puzzled, _line_mouth("M -12 28 Q -4 18 2 25 Q 6 30 12 23"), _brows((-13, -17), (-22, -27))),
     "surprised": Expression(_wide, _gasp, _brows((-25, -23), (-25, -23))),
     "scared": Expression(_blank, _trembling, _brows((-24, -17), (-24, -17)), _gloom, tint="#6d86dc"),
     "teary": Expression(_watery, _line_mouth("M -9 29 Q 0 20 9 29"), _brows((-25, -18), (-25, -18))),

@@ -119,21 +119,25 @@ def _lower_body(pen: Pen, character: Character, posture: Posture, specification:
     )
     torso = bodies.TORSOS[character.parts.torso](pen, palette)
     collar = bodies.accessory(pen, character, "neck")
-    return "".join([
-        posture.torso.group("".join(parts)),
-        posture.back(pen, clothes),
-        posture.torso.group(torso + collar + (props.cover(pen)[0] if covered else "")),
-        posture.front(pen, clothes),
-        posture.torso.group(props.cloak_edges(pen)) if hung else "",
-    ])
+    return "".join(
+        [
+            posture.torso.group("".join(parts)),
+            posture.back(pen, clothes),
+            posture.torso.group(torso + collar + (props.cover(pen)[0] if covered else "")),
+            posture.front(pen, clothes),
+            posture.torso.group(props.cloak_edges(pen)) if hung else "",
+        ]
+    )
 
 
 def _clothes(character: Character) -> Clothes:
     palette = character.palette
     legs = {"shirt": palette.feet, "dress": palette.body, "pot": palette.trim}
     return Clothes(
-        leg=legs.get(character.parts.torso, palette.cloth), foot=palette.feet,
-        pad=mix(palette.feet, "#ff9fae", 0.55), trim=palette.trim,
+        leg=legs.get(character.parts.torso, palette.cloth),
+        foot=palette.feet,
+        pad=mix(palette.feet, "#ff9fae", 0.55),
+        trim=palette.trim,
     )
 
 
@@ -143,21 +147,19 @@ def _head(pen: Pen, character: Character, expression: str) -> str:
     behind, ahead = bodies.EARS[parts.ears](pen, palette)
     colour = faces.tint(expression)
     shaped = Frame(a=character.width, d=character.height)
-    skull = "".join([
-        bodies.accessory(pen, character, "behind_head"),
-        behind,
-        pen.shape(outline, palette.body),
-        bodies.MARKINGS[parts.marking](pen, palette),
-        pen.fade(outline, colour) if colour else "",
-        ahead,
-    ])
+    skull = "".join(
+        [
+            bodies.accessory(pen, character, "behind_head"),
+            behind,
+            pen.shape(outline, palette.body),
+            bodies.MARKINGS[parts.marking](pen, palette),
+            pen.fade(outline, colour) if colour else "",
+            ahead,
+        ]
+    )
     features = faces.face(pen, expression, character.eyes, palette.blush)
     hat = bodies.accessory(pen, character, "head")
-    return (
-        shaped.group(skull)
-        + _FACE.group(bodies.MUZZLES[parts.muzzle](pen, palette) + features)
-        + shaped.group(hat)
-    )
+    return shaped.group(skull) + _FACE.group(bodies.MUZZLES[parts.muzzle](pen, palette) + features) + shaped.group(hat)
 
 
 def _limb(posture: Posture, arm: Arm, side: int) -> _Limb:

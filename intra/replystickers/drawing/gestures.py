@@ -44,7 +44,8 @@ def _both(arm: Arm, marks: str = "", marks_anchor: str = "head") -> Gesture:
 GESTURES: dict[str, Gesture] = {
     "arms_down": Gesture(None, None),
     "wave": Gesture(
-        Arm("head", 80, -8, "palm", 18, 1.3, elbow=(76, -6)), None,
+        Arm("head", 80, -8, "palm", 18, 1.3, elbow=(76, -6)),
+        None,
         "M 100 -36 Q 110 -28 111 -16 M 58 -36 Q 52 -28 52 -18",
     ),
     "thumbs_up": Gesture(Arm("chest", 58, -22, "thumb", 4, 1.5, elbow=(48, 18)), None),
@@ -57,15 +58,15 @@ GESTURES: dict[str, Gesture] = {
     "facepalm": Gesture(Arm("head", 22, -6, "palm", -20, 1.6, elbow=(78, 0), over_head=True), None),
     "hands_on_cheeks": _both(Arm("head", 45, 24, "paw", -14, 1.2, elbow=(60, 6), over_head=True)),
     "arms_crossed": Gesture(
-        Arm("chest", -20, -2, "paw", -80, 1.0, elbow=(50, 14)),
-        Arm("chest", -20, 6, "paw", -80, 1.0, elbow=(50, 16))
+        Arm("chest", -20, -2, "paw", -80, 1.0, elbow=(50, 14)), Arm("chest", -20, 6, "paw", -80, 1.0, elbow=(50, 16))
     ),
-    "fists_up": _both(Arm("head", 76, -30, "fist", 8, 1.35, elbow=(84, 0)),
-                      "M 97 -52 L 101 -58 M 76 -57 L 76 -65 M -97 -52 L -101 -58 M -76 -57 L -76 -65"),
+    "fists_up": _both(
+        Arm("head", 76, -30, "fist", 8, 1.35, elbow=(84, 0)),
+        "M 97 -52 L 101 -58 M 76 -57 L 76 -65 M -97 -52 L -101 -58 M -76 -57 L -76 -65",
+    ),
     "pointing": Gesture(Arm("chest", 62, -16, "pointer", 82, 1.4, elbow=(40, -2)), None),
     "shrug": _both(
-        Arm("chest", 66, -8, "tray", 52, 1.3, elbow=(46, 26)),
-        "M -74 28 Q -66 22 -60 28 M 60 28 Q 66 22 74 28"
+        Arm("chest", 66, -8, "tray", 52, 1.3, elbow=(46, 26)), "M -74 28 Q -66 22 -60 28 M 60 28 Q 66 22 74 28"
     ),
     "palms_together": _both(Arm("chest", 0, -6, "praying", 0, 1.25, elbow=(62, 28))),
     "open_arms": _both(Arm("head", 84, 34, "palm", 54, 1.35, elbow=(52, -22))),

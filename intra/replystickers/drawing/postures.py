@@ -73,6 +73,7 @@ def _sitting_legs(pen: Pen, clothes: Clothes) -> str:
         toes = ellipse(x - 7, 190, 2.6) + ellipse(x, 187, 2.8) + ellipse(x + 7, 190, 2.6)
         pad = pen.spot(ellipse(x, 202, 8, 7) + toes, clothes.pad)
         return pen.merged([(ellipse(x, 198, 15, 18), 0)], clothes.foot) + pad
+
     left = pen.limb("M 108 194 Q 98 204 84 204", 19, clothes.leg)
     right = pen.limb("M 132 194 Q 142 204 156 204", 19, clothes.leg)
     seam = pen.patch(ellipse(110, 192, 10) + ellipse(130, 192, 10), clothes.leg)
@@ -127,6 +128,7 @@ def _folded_legs(pen: Pen, clothes: Clothes) -> str:
     def side(s: int) -> str:
         foot = pen.merged([(ellipse(120 + s * 24, 213, 17, 8.5), 0)], clothes.foot)
         return foot + pen.merged([(ellipse(120 + s * 20, 188, 19, 24), 0)], clothes.leg)
+
     return side(-1) + side(1)
 
 
@@ -139,8 +141,11 @@ def _dancing_legs(pen: Pen, clothes: Clothes) -> str:
     left = "M 74 142 Q 66 156 72 170 M 62 136 Q 50 156 60 176"
     right = "M 168 130 Q 176 142 172 154 M 180 124 Q 192 142 186 160"
     raised = _leg(pen, clothes, (130, 176), (170, 172), (152, 196), (6, 4, 30))
-    return pen.line(f"{left} {right}", 3.6, "#8d86a0") + _notes(pen) + raised + _leg(
-        pen, clothes, (108, 178), (102, 194), (110, 207), (-3, 3, 0)
+    return (
+        pen.line(f"{left} {right}", 3.6, "#8d86a0")
+        + _notes(pen)
+        + raised
+        + _leg(pen, clothes, (108, 178), (102, 194), (110, 207), (-3, 3, 0))
     )
 
 
@@ -159,56 +164,111 @@ _UPRIGHT = ((98.0, 142.0), (142.0, 142.0))
 
 POSTURES: dict[str, Posture] = {
     "standing": Posture(
-        Frame.place(120, 86), Frame.place(120, 160), Frame.place(120, 160), _UPRIGHT,
-        (86, 126, 154, 219), back=_standing_legs,
+        Frame.place(120, 86),
+        Frame.place(120, 160),
+        Frame.place(120, 160),
+        _UPRIGHT,
+        (86, 126, 154, 219),
+        back=_standing_legs,
     ),
     "sitting": Posture(
-        Frame.place(120, 98), Frame.place(120, 172), Frame.place(120, 170), ((98, 154), (142, 154)),
-        (60, 138, 180, 219), front=_sitting_legs, ground=(206, 216),
+        Frame.place(120, 98),
+        Frame.place(120, 172),
+        Frame.place(120, 170),
+        ((98, 154), (142, 154)),
+        (60, 138, 180, 219),
+        front=_sitting_legs,
+        ground=(206, 216),
     ),
     "lying": Posture(
-        Frame.place(74, 160, -52), Frame.place(142, 180, -90, 0.92), Frame.place(164, 182, -90, 0.8),
-        ((126, 196), (126, 162)), (8, 148, 230, 219), back=_pillow, holds=False, ground=(206, 158),
-        rest=(Arm("chest", 28, 0, "paw", 100, elbow=(30, -20)),
-              Arm("chest", 34, 0, "paw", 90, elbow=(36, -20))),
+        Frame.place(74, 160, -52),
+        Frame.place(142, 180, -90, 0.92),
+        Frame.place(164, 182, -90, 0.8),
+        ((126, 196), (126, 162)),
+        (8, 148, 230, 219),
+        back=_pillow,
+        holds=False,
+        ground=(206, 158),
+        rest=(Arm("chest", 28, 0, "paw", 100, elbow=(30, -20)), Arm("chest", 34, 0, "paw", 90, elbow=(36, -20))),
     ),
     "jumping": Posture(
-        Frame.place(120, 66), Frame.place(120, 140), Frame.place(120, 140), ((98, 122), (142, 122)),
-        (68, 106, 172, 231), back=_jumping_legs, ground=(196, 222),
+        Frame.place(120, 66),
+        Frame.place(120, 140),
+        Frame.place(120, 140),
+        ((98, 122), (142, 122)),
+        (68, 106, 172, 231),
+        back=_jumping_legs,
+        ground=(196, 222),
         rest=(Arm("chest", 52, -4, "paw", 110, elbow=(42, -14)),) * 2,
     ),
     "running": Posture(
-        Frame.place(128, 80, 9), Frame.place(115, 152, 13), Frame.place(116, 152, 6), ((98, 134), (140, 138)),
-        (18, 92, 178, 219), back=_running_legs, rest=(_RUN_LEFT, _RUN_RIGHT), ground=(206, 216),
+        Frame.place(128, 80, 9),
+        Frame.place(115, 152, 13),
+        Frame.place(116, 152, 6),
+        ((98, 134), (140, 138)),
+        (18, 92, 178, 219),
+        back=_running_legs,
+        rest=(_RUN_LEFT, _RUN_RIGHT),
+        ground=(206, 216),
     ),
     "kneeling": Posture(
-        Frame.place(114, 80), Frame.place(118, 154), Frame.place(118, 154), ((96, 136), (140, 136)),
-        (80, 120, 190, 221), back=_far_kneel, front=_near_kneel, ground=(212, 216),
+        Frame.place(114, 80),
+        Frame.place(118, 154),
+        Frame.place(118, 154),
+        ((96, 136), (140, 136)),
+        (80, 120, 190, 221),
+        back=_far_kneel,
+        front=_near_kneel,
+        ground=(212, 216),
     ),
     "bowing": Posture(
-        Frame.place(82, 142, -46), Frame.place(140, 142, -66), Frame.place(128, 182),
+        Frame.place(82, 142, -46),
+        Frame.place(140, 142, -66),
+        Frame.place(128, 182),
         ((114, 152), (138, 156)),
-        (100, 62, 198, 219), back=_bowing_legs, holds=False, ground=(224, 216),
-        rest=(Arm("chest", 2, 18, "paw", 180, elbow=(2, -4)),
-              Arm("chest", 22, 12, "paw", 170, elbow=(20, -6))),
+        (100, 62, 198, 219),
+        back=_bowing_legs,
+        holds=False,
+        ground=(224, 216),
+        rest=(Arm("chest", 2, 18, "paw", 180, elbow=(2, -4)), Arm("chest", 22, 12, "paw", 170, elbow=(20, -6))),
     ),
     "leaning": Posture(
-        Frame.place(104, 104, -9, 1.16), Frame.place(148, 166, -34, 0.94), Frame.place(126, 182, -6, 0.9),
-        ((112, 158), (148, 154)), (96, 134, 208, 219), back=_leaning_legs, ground=(222, 216),
-        rest=(Arm("chest", 44, 4, "paw", 170, elbow=(40, -10)),
-              Arm("chest", 34, 12, "paw", 170, elbow=(36, -4))),
+        Frame.place(104, 104, -9, 1.16),
+        Frame.place(148, 166, -34, 0.94),
+        Frame.place(126, 182, -6, 0.9),
+        ((112, 158), (148, 154)),
+        (96, 134, 208, 219),
+        back=_leaning_legs,
+        ground=(222, 216),
+        rest=(Arm("chest", 44, 4, "paw", 170, elbow=(40, -10)), Arm("chest", 34, 12, "paw", 170, elbow=(36, -4))),
     ),
     "crouching": Posture(
-        Frame.place(120, 122), Frame.place(120, 182, 0, 0.9), Frame.place(120, 182), ((94, 168), (146, 168)),
-        (74, 150, 166, 222), front=_folded_legs, rest=(_WRAP, _WRAP),
+        Frame.place(120, 122),
+        Frame.place(120, 182, 0, 0.9),
+        Frame.place(120, 182),
+        ((94, 168), (146, 168)),
+        (74, 150, 166, 222),
+        front=_folded_legs,
+        rest=(_WRAP, _WRAP),
     ),
     "slumped": Posture(
-        Frame.place(98, 140, -24), Frame.place(158, 158, -64), Frame.place(118, 192, 0, 0.85),
-        ((66, 176), (142, 174)), (6, 124, 234, 224), front=_desk, rest=(_SPRAWL, _SPRAWL), holds=False,
+        Frame.place(98, 140, -24),
+        Frame.place(158, 158, -64),
+        Frame.place(118, 192, 0, 0.85),
+        ((66, 176), (142, 174)),
+        (6, 124, 234, 224),
+        front=_desk,
+        rest=(_SPRAWL, _SPRAWL),
+        holds=False,
         ground=(206, 186),
     ),
     "dancing": Posture(
-        Frame.place(126, 80, 11), Frame.place(118, 152, -9), Frame.place(119, 152), ((98, 136), (142, 134)),
-        (12, 66, 230, 219), back=_dancing_legs, ground=(200, 216),
+        Frame.place(126, 80, 11),
+        Frame.place(118, 152, -9),
+        Frame.place(119, 152),
+        ((98, 136), (142, 134)),
+        (12, 66, 230, 219),
+        back=_dancing_legs,
+        ground=(200, 216),
     ),
 }

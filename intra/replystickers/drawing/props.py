@@ -56,8 +56,7 @@ def _exclamation(pen: Pen) -> str:
 
 
 def _bulb(pen: Pen) -> str:
-    glass = curve([(0, -30), (18, -20), (19, -2), (9, 12), (8, 18), (-8, 18), (-9, 12), (-19, -2),
-                   (-18, -20)])
+    glass = curve([(0, -30), (18, -20), (19, -2), (9, 12), (8, 18), (-8, 18), (-9, 12), (-19, -2), (-18, -20)])
     rays = "M 0 -40 L 0 -50 M 27 -29 L 35 -37 M -27 -29 L -35 -37 M 31 -6 L 42 -6 M -31 -6 L -42 -6"
     base = pen.detail(rectangle(0, 24, 17, 13, 3), "#9a9aa8", 3)
     filament = pen.line("M -6 2 L -3 -8 L 3 -8 L 6 2", 2.4, "#b87800")
@@ -81,9 +80,23 @@ def _trophy(pen: Pen) -> str:
 
 def _confetti(pen: Pen) -> str:
     colours = ["#ff4f6d", "#ffc21f", "#34b6f0", "#58c95b", "#a56bf0"]
-    places = [(-90, -46), (-70, -66), (-38, -64), (-8, -74), (28, -66), (60, -68), (88, -48), (-98, -4),
-              (100, -2),
-              (-84, 30), (88, 36), (-100, 66), (104, 74), (-74, 86), (80, 96)]
+    places = [
+        (-90, -46),
+        (-70, -66),
+        (-38, -64),
+        (-8, -74),
+        (28, -66),
+        (60, -68),
+        (88, -48),
+        (-98, -4),
+        (100, -2),
+        (-84, 30),
+        (88, 36),
+        (-100, 66),
+        (104, 74),
+        (-74, 86),
+        (80, 96),
+    ]
     pieces = []
     for index, (x, y) in enumerate(places):
         colour = colours[index % 5]
@@ -94,18 +107,38 @@ def _confetti(pen: Pen) -> str:
 
 
 def _rain(pen: Pen) -> str:
-    cloud = curve([(-44, 14), (-54, 0), (-42, -14), (-26, -16), (-12, -30), (12, -28), (24, -16), (44, -14),
-                   (54, 0), (44, 14)])
+    cloud = curve(
+        [(-44, 14), (-54, 0), (-42, -14), (-26, -16), (-12, -30), (12, -28), (24, -16), (44, -14), (54, 0), (44, 14)]
+    )
     streaks = "M -38 24 L -44 40 M -14 26 L -19 44 M 12 26 L 7 44 M 38 24 L 32 40"
     return pen.line(streaks, 5, "#4a9ae8") + pen.shape(cloud, "#8b93a8")
 
 
 def _flames(pen: Pen) -> str:
-    tongues = [(-60, 116), (-96, 92), (-104, 44), (-88, 8), (-80, 26), (-72, -28), (-58, -60), (-48, -32),
-               (-28, -80),
-               (-6, -56), (8, -98), (28, -58), (46, -80), (58, -36), (74, -58), (80, -8), (94, 4), (92, 34),
-               (104, 58),
-               (92, 98), (56, 118), (0, 122)]
+    tongues = [
+        (-60, 116),
+        (-96, 92),
+        (-104, 44),
+        (-88, 8),
+        (-80, 26),
+        (-72, -28),
+        (-58, -60),
+        (-48, -32),
+        (-28, -80),
+        (-6, -56),
+        (8, -98),
+        (28, -58),
+        (46, -80),
+        (58, -36),
+        (74, -58),
+        (80, -8),
+        (94, 4),
+        (92, 34),
+        (104, 58),
+        (92, 98),
+        (56, 118),
+        (0, 122),
+    ]
     inner = [(x * 0.8, 30 + (y - 30) * 0.8) for x, y in tongues]
     return pen.shape(curve(tongues, tension=0.1), "#ff5a1f") + pen.spot(curve(inner, tension=0.1), "#ffc02e")
 
@@ -150,8 +183,7 @@ def _sweat(pen: Pen) -> str:
 
 def _candle(pen: Pen) -> str:
     wax = pen.detail(polyline([(-11, -46), (11, -46), (11, -2), (-11, -2)], True), "#fff1cf", 3.4)
-    drips = pen.spot(curve([(-10, -45), (10, -45), (9, -34), (5, -40), (0, -30), (-5, -40), (-8, -36)]),
-                     "#f2d79c")
+    drips = pen.spot(curve([(-10, -45), (10, -45), (9, -34), (5, -40), (0, -30), (-5, -40), (-8, -36)]), "#f2d79c")
     flame = pen.detail(drop(0, -64, 13), "#ff9a1f", 3) + pen.spot(drop(0, -61, 7), "#fff2a0")
     glow = pen.spot(ellipse(0, -64, 25), "#ffe27a", 0.4)
     return glow + wax + drips + pen.line("M 0 -47 L 0 -54", 2.6) + flame
@@ -173,11 +205,9 @@ def _no_blanket(pen: Pen) -> str:
 
 
 PROPS: dict[str, Prop] = {
-    "heart": Prop("sign", _heart, (-21, -20, 21, 21), ((-80, -34, -14, 1.15), (80, -46, 14, 0.9),
-                                                       (-94, 10, -8, 0.65))),
+    "heart": Prop("sign", _heart, (-21, -20, 21, 21), ((-80, -34, -14, 1.15), (80, -46, 14, 0.9), (-94, 10, -8, 0.65))),
     "question_mark": Prop("sign", _question, (-17, -36, 18, 28), ((82, -34, 12, 1.3), (-82, -30, -12, 0.95))),
-    "exclamation": Prop("sign", _exclamation, (-11, -34, 11, 27),
-                        ((-72, -38, -12, 1.25), (-94, -26, -22, 1.0))),
+    "exclamation": Prop("sign", _exclamation, (-11, -34, 11, 27), ((-72, -38, -12, 1.25), (-94, -26, -22, 1.0))),
     "light_bulb": Prop("sign", _bulb, (-44, -52, 44, 32), ((-86, -34, -14, 1.1),)),
     "flower": Prop("thing", _flower, (-26, -78, 26, 0)),
     "trophy": Prop("thing", _trophy, (-36, -64, 36, 2)),
@@ -185,14 +215,22 @@ PROPS: dict[str, Prop] = {
     "rain_cloud": Prop("sign", _rain, (-57, -32, 57, 46), ((0, -70, 0, 1.15),)),
     "flames": Prop("backdrop", _flames, (-106, -100, 106, 124), ((0, 18, 0, 1.0),)),
     "anger_mark": Prop("sign", _anger, (-24, -24, 24, 24), ((-44, -46, 8, 1.15),)),
-    "sparkles": Prop("sign", _sparkle, (-24, -24, 24, 24),
-                     ((-82, -36, 0, 1.15), (82, -40, 0, 0.85), (-92, 14, 0, 0.6), (90, 8, 0, 0.55))),
+    "sparkles": Prop(
+        "sign",
+        _sparkle,
+        (-24, -24, 24, 24),
+        ((-82, -36, 0, 1.15), (82, -40, 0, 0.85), (-92, 14, 0, 0.6), (90, 8, 0, 0.55)),
+    ),
     "milk_tea": Prop("thing", _milk_tea, (-25, -86, 25, 2)),
     "blanket": Prop("blanket", _no_blanket, (0, 0, 0, 0)),
     "magnifier": Prop("thing", _magnifier, (-26, -80, 26, 0)),
     "melon": Prop("thing", _melon, (-40, -42, 40, 0)),
-    "sweat": Prop("sign", _sweat, (-10, -16, 10, 12), ((-66, -34, -40, 1.2), (-78, -2, -62, 0.95),
-                                                       (66, -40, 40, 1.2), (80, -8, 62, 0.95))),
+    "sweat": Prop(
+        "sign",
+        _sweat,
+        (-10, -16, 10, 12),
+        ((-66, -34, -40, 1.2), (-78, -2, -62, 0.95), (66, -40, 40, 1.2), (80, -8, 62, 0.95)),
+    ),
     "candle": Prop("thing", _candle, (-25, -90, 25, 0)),
     "sun": Prop("backdrop", _sun, (-50, -50, 50, 50), ((-76, -36, 8, 1.0),)),
     "trash_bin": Prop("thing", _bin, (-31, -74, 31, 2), heavy=True),
@@ -212,9 +250,7 @@ def signs(pen: Pen, key: str, head: Point, mirror: bool) -> tuple[str, Box]:
         SVG and the box round it.
     """
     prop = PROPS[key]
-    frames = [
-        Frame.place(head[0] + x, head[1] + y, degrees, scale, mirror) for x, y, degrees, scale in prop.places
-    ]
+    frames = [Frame.place(head[0] + x, head[1] + y, degrees, scale, mirror) for x, y, degrees, scale in prop.places]
     content = prop.draw(pen)
     return "".join(frame.group(content) for frame in frames), union(frame.box(prop.box) for frame in frames)
 
@@ -230,28 +266,32 @@ _BLANKET = "#7f9fe8"
 
 def cloak(pen: Pen) -> tuple[str, Box]:
     """Draw a blanket hung over the back, in the frame of the torso, to go behind it."""
-    outline = curve([(-26, -38), (26, -38), (62, 0), (72, 44), (36, 54), (0, 50), (-36, 54), (-72, 44),
-                     (-62, 0)], tension=0.12)
+    outline = curve(
+        [(-26, -38), (26, -38), (62, 0), (72, 44), (36, 54), (0, 50), (-36, 54), (-72, 44), (-62, 0)], tension=0.12
+    )
     return pen.shape(outline, mix(_BLANKET, "#30408a", 0.3)), (-74, -40, 74, 56)
 
 
 def cloak_edges(pen: Pen) -> str:
     """Draw the two halves of a hung blanket that come over the shoulders."""
+
     def edge(s: int) -> str:
         points = [(4, -32), (26, -38), (56, -6), (70, 46), (42, 54), (24, 50), (24, 14)]
         hem = f"M {s * 25} 42 Q {s * 44} 48 {s * 67} 38"
         side = pen.shape(curve([(s * x, y) for x, y in points], tension=0.12), _BLANKET)
         return side + pen.line(hem, 4, "#ffffff")
+
     stars = [(-40, 22), (40, 22), (-28, -8), (28, -8), (-54, 20), (54, 20)]
     return edge(-1) + edge(1) + _checks(pen, stars)
 
 
 def cover(pen: Pen) -> tuple[str, Box]:
     """Draw a blanket spread over torso and legs, in the frame of the torso."""
-    outline = curve([(-38, -8), (0, -14), (38, -8), (42, 30), (40, 70), (0, 76), (-40, 70), (-42, 30)],
-                    tension=0.13)
-    fold = pen.shape(curve([(-40, -10), (0, -17), (40, -10), (41, 2), (0, -4), (-41, 2)], tension=0.13),
-                     mix(_BLANKET, "#ffffff", 0.6))
+    outline = curve([(-38, -8), (0, -14), (38, -8), (42, 30), (40, 70), (0, 76), (-40, 70), (-42, 30)], tension=0.13)
+    fold = pen.shape(
+        curve([(-40, -10), (0, -17), (40, -10), (41, 2), (0, -4), (-41, 2)], tension=0.13),
+        mix(_BLANKET, "#ffffff", 0.6),
+    )
     marks = _checks(pen, [(-20, 20), (14, 14), (-4, 42), (26, 44), (-26, 60), (12, 66)])
     return pen.shape(outline, _BLANKET) + marks + fold, (-43, -18, 43, 78)
 

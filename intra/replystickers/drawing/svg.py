@@ -20,8 +20,7 @@ class Frame(NamedTuple):
     f: float = 0.0
 
     @classmethod
-    def place(cls, x: float, y: float, degrees: float = 0.0, scale: float = 1.0,
-              mirror: bool = False) -> "Frame":
+    def place(cls, x: float, y: float, degrees: float = 0.0, scale: float = 1.0, mirror: bool = False) -> "Frame":
         """Put the origin at (x, y), turned clockwise by `degrees`, scaled, and flipped with `mirror`."""
         cosine, sine = math.cos(math.radians(degrees)) * scale, math.sin(math.radians(degrees)) * scale
         sign = -1.0 if mirror else 1.0
@@ -88,9 +87,7 @@ def ellipse(x: float, y: float, rx: float, ry: float | None = None) -> str:
 
 def path(*pieces: str) -> str:
     """Join path pieces, shortening their numbers."""
-    return " ".join(
-        word if word[0] in "MLQCZ" else number(float(word)) for piece in pieces for word in piece.split()
-    )
+    return " ".join(word if word[0] in "MLQCZ" else number(float(word)) for piece in pieces for word in piece.split())
 
 
 def polyline(points: Sequence[Point], closed: bool = False) -> str:

@@ -1,0 +1,129 @@
+"""One run: features, fit, scores, record."""
+
+import functools
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from intra.components import Components
+from intra.config import RunConfig, unknown
+from intra.data.reader import profile_dataset, resolve, sha256
+from intra.data.schema import Dataset
+from intra.errors import IntraError
+from intra.evaluation import MATCHES, Run, make_qrels, make_run, match_metrics, write_qrels, write_run
+from intra.features import Features, build_features
+from intra.models import SYSTEMS
+from intra.records import (
+    DETAILS,
+    RECORD,
+    RUN,
+    WEIGHTS,
+    Record,
+    code_digest,
+    environment,
+    read_record,
+    run_name,
+    written_whole,
+)
+
+
+def run_one(study: str, config: RunConfig, root: Path) -> Record:
+    """Train and evaluate one config, or read its record if `root` holds one made by this very code.
+
+    Raises:
+        IntraError: If the system is unknown.
+    """
+    if config.system not in SYSTEMS:
+        raise IntraError(unknown("system", config.system, SYSTEMS))
+    root = root / config.profile
+    path = root / study / run_name(config)
+    if path.exists():
+        record = read_record(path)
+        if record.content["inputs"] == inputs(config):
+            return record
+    dataset = profile_dataset(config.dataset, config.profile)
+    features = build_features(config, root / "generated")
+    write_all_qrels(dataset, root)
+    start = time.perf_counter()
+    system = SYSTEMS[config.system](config, features)
+    fit = system.fit(features.train, features.valid)
+    trained = time.perf_counter()
+    scores = system.score(features.test.queries, features.test.gallery)
+    with written_whole(path) as folder:
+        content = _content(config, dataset, features, fit, scores)
+        content["seconds"] = {
+            "fit": round(trained - start, 2),
+            "score": round(time.perf_counter() - trained, 3),
+        }
+        run = make_run(scores, features.test.queries.ids, features.test.gallery.ids)
+        write_run(folder / RUN, run, run_name(config))
+        if hasattr(system, "save"):
+            system.save(folder / WEIGHTS)
+            details = system.details(features.test.queries, features.test.gallery)
+            np.savez_compressed(folder / DETAILS, **{k: v.astype(np.float16) for k, v in details.items()})
+        (folder / RECORD).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return read_record(path)
+
+
+def score_record(record: Record, split: str) -> tuple[Dataset, Run]:
+    """Rank a split anew with the weights of a record.
+
+    Raises:
+        IntraError: If the system has weights and the record's folder does not hold them.
+    """
+    config = record.config
+    features = build_features(config, record.root / "generated")
+    system = SYSTEMS[config.system](config, features)
+    if hasattr(system, "load"):
+        system.load(record.path / WEIGHTS)
+    else:
+        system.fit(features.train, features.valid)
+    part = getattr(features, split)
+    scores = system.score(part.queries, part.gallery)
+    return profile_dataset(config.dataset, config.profile), make_run(scores, part.queries.ids, part.gallery.ids)
+
+
+def write_all_qrels(dataset: Dataset, root: Path) -> None:
+    """Write the qrels of the test split under both matches."""
+    for match in MATCHES:
+        path = root / "qrels" / f"{match}.qrels"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_qrels(path, make_qrels(dataset, "test", match))
+
+
+@functools.cache
+def _part_names(profile: str) -> dict[str, str]:
+    return Components(profile).names()
+
+
+def inputs(config: RunConfig) -> dict:
+    """Digests of everything besides the config that decides a run: code, data and pretrained parts."""
+    return {
+        "code": code_digest(),
+        "dataset": sha256(resolve(config.dataset) / "manifest.json")[:12],
+        "components": _part_names(config.profile),
+    }
+
+
+def _content(config: RunConfig, dataset: Dataset, features: Features, fit, scores: np.ndarray) -> dict:
+    """What `record.json` says of a run."""
+    test = features.test
+    run = make_run(scores, test.queries.ids, test.gallery.ids)
+    return {
+        "config": config.as_dict(),
+        "digest": config.digest(),
+        "code": code_digest(),
+        "dataset": {
+            "name": dataset.name,
+            "version": dataset.version,
+            "queries": len(test.queries.ids),
+            "gallery": len(test.gallery.ids),
+        },
+        "components": features.components,
+        "selection": fit and {"split": "valid", "metric": "mAP", "value": fit.validation, "epoch": fit.best_epoch},
+        "history": fit.history if fit else [],
+        "metrics": match_metrics(run, dataset, "test"),
+        "environment": environment(),
+    }
