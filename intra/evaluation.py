@@ -63,9 +63,9 @@ def evaluate(run: Run, qrels: Qrels) -> pd.DataFrame:
         One row a query of `qrels`, one column a metric of `metrics.METRICS`.
 
     Raises:
-        IntraError: If the run misses a query of the qrels, holds one that they do not, leaves out a relevant
-            sticker, or ranks galleries of different sizes: a partial run would flatter or punish a system
-            silently.
+        IntraError: If a query has nothing relevant, or the run misses a query of the qrels, holds one that they
+            do not, leaves out a relevant sticker, or ranks galleries of different sizes: a partial run would
+            flatter or punish a system silently.
     """
     if run.keys() != qrels.keys():
         odd = sorted(run.keys() ^ qrels.keys())[0]
@@ -73,6 +73,8 @@ def evaluate(run: Run, qrels: Qrels) -> pd.DataFrame:
     if len({len(ranking) for ranking in run.values()}) != 1:
         raise IntraError("the run ranks galleries of different sizes")
     for query, relevant in qrels.items():
+        if not relevant:
+            raise IntraError(f"query {query}: the qrels name no relevant sticker")
         if left_out := relevant - run[query].keys():
             raise IntraError(f"query {query}: the run leaves out the relevant sticker {min(left_out)}")
     relevance = np.array([[sticker in qrels[query] for sticker in run[query]] for query in qrels])

@@ -70,8 +70,6 @@ class Features:
     train: Partition
     valid: Partition
     test: Partition
-    components: dict[str, str]
-    """Part to the name and revision of what made these features (`Components.names`)."""
 
 
 def build_features(config: RunConfig, store: Path) -> Features:
@@ -115,7 +113,7 @@ def _build(dataset_name: str, profile: str, window: int, store: Path) -> Feature
         )
         queries = _queries(part, scale_context(contexts[split]), gallery)
         partitions[split] = Partition(queries, gallery, _relevant(part, split, queries, gallery))
-    return Features(Standardiser(labels)(labels), **partitions, components=parts.names())
+    return Features(Standardiser(labels)(labels), **partitions)
 
 
 def data_knowledge(part: Dataset, parts: Components, store: Path) -> list[Knowledge]:

@@ -113,7 +113,7 @@ def expected_by_chance(relevant: np.ndarray, gallery: int) -> dict[str, float]:
     if ((relevant < 1) | (relevant > gallery)).any():
         raise ValueError(f"relevant stickers are {relevant.min():g} to {relevant.max():g}, expected 1 to {gallery}")
     ranks = np.arange(1, gallery + 1)
-    expected = {f"precision@{n}": float(np.mean(relevant / gallery)) for n in (3, 5)}
+    expected = {f"precision@{n}": float(np.mean(relevant / gallery)) * min(n, gallery) / n for n in (3, 5)}
     for n in (1, 3, 5):
         draws = np.arange(min(n, gallery))
         miss = np.prod(np.clip(gallery - relevant[:, None] - draws, 0, None) / (gallery - draws), axis=1)

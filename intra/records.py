@@ -109,7 +109,7 @@ def read_record(path: Path) -> Record:
         raise IntraError(f"{path}: holds no {RECORD}") from None
     except ValueError as error:
         raise IntraError(f"{path / RECORD}: is no valid JSON: {error}") from None
-    for part in ("config", "code", "selection", "history", "metrics"):
+    for part in ("config", "selection", "history", "metrics"):
         if not isinstance(content, dict) or part not in content:
             raise IntraError(f"{path / RECORD}: {part}: is missing")
     if content["selection"] and content["selection"]["split"] != "valid":

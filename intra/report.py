@@ -7,6 +7,26 @@ from IPython.display import Markdown, display
 from myst_nb import glue
 
 from intra.claims import Claim
+from intra.config import unknown
+from intra.errors import IntraError
+
+
+_OF_IPYTHON = {"In", "Out", "exit", "get_ipython", "open", "quit"}
+
+
+def check_parameters(namespace: Mapping[str, object], *known: str) -> None:
+    """Refuse parameters that a notebook does not have; papermill itself only warns of them.
+
+    Args:
+        namespace: `globals()` of a notebook in which nothing but its parameters has been set.
+        known: Names in its `parameters` cell.
+
+    Raises:
+        IntraError: Naming the parameter and the nearest known one.
+    """
+    for name in namespace:
+        if not name.startswith("_") and name not in _OF_IPYTHON and name not in known and name != "check_parameters":
+            raise IntraError(unknown("parameter", name, known))
 
 
 def glue_numbers(numbers: Mapping[str, float | int | str]) -> None:

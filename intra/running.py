@@ -41,7 +41,7 @@ def run_one(study: str, config: RunConfig, root: Path) -> Record:
     path = root / study / run_name(config)
     if path.exists():
         record = read_record(path)
-        if record.content["inputs"] == inputs(config):
+        if record.content.get("inputs") == inputs(config):
             return record
     dataset = profile_dataset(config.dataset, config.profile)
     features = build_features(config, root / "generated")
@@ -114,14 +114,13 @@ def _content(config: RunConfig, dataset: Dataset, features: Features, fit, score
     return {
         "config": config.as_dict(),
         "digest": config.digest(),
-        "code": code_digest(),
+        "inputs": inputs(config),
         "dataset": {
             "name": dataset.name,
             "version": dataset.version,
             "queries": len(test.queries.ids),
             "gallery": len(test.gallery.ids),
         },
-        "components": features.components,
         "selection": fit and {"split": "valid", "metric": "mAP", "value": fit.validation, "epoch": fit.best_epoch},
         "history": fit.history if fit else [],
         "metrics": match_metrics(run, dataset, "test"),

@@ -19,7 +19,10 @@ def folder(tmp_path):
 def break_twice(folder):
     changed(CONVERSATIONS, 3, usage="answer")(folder)
     changed(STICKERS, 2, image=REMOVED)(folder)
-    return ["stickers.jsonl:2: image: is missing", "conversations.jsonl:3: usage: 'answer' is not one of reply, supplement"]
+    return [
+        "stickers.jsonl:2: image: is missing",
+        "conversations.jsonl:3: usage: 'answer' is not one of reply, supplement",
+    ]
 
 
 def test_a_sound_data_set_passes(folder, capsys):

@@ -41,9 +41,7 @@ def test_names_leave_no_trace_in_the_text():
     for conversation in load_dataset().split("test").conversations[:20]:
         users = sorted(conversation.users)
         renamed = dict(zip(users, rng.permutation(names)[: len(users)], strict=True))
-        other = said(
-            *((renamed[u.user], u.text) for u in conversation.utterances), sender=renamed[conversation.sender]
-        )
+        other = said(*((renamed[u.user], u.text) for u in conversation.utterances), sender=renamed[conversation.sender])
         assert context_text(other, 6) == context_text(conversation, 6)
         assert context_text(conversation, 6) == plain_text(conversation, 6)
 

@@ -1,6 +1,7 @@
 """The reader names every fault of a broken data set, and ReplyStickers keeps the rules it was planned by."""
 
 import csv
+import dataclasses
 import hashlib
 import json
 import re
@@ -11,7 +12,9 @@ import pytest
 from PIL import Image
 
 import intra
+from intra.config import PROFILES
 from intra.data import INTENTIONS, SPLITS, Conversation, Dataset, Utterance, load_dataset, validate
+from intra.data.reader import profile_dataset
 from intra.errors import IntraError
 from intra.paths import REPLYSTICKERS
 from intra.replystickers.design import FOLDER, STICKER_COLUMNS
@@ -399,6 +402,15 @@ def test_a_name_that_is_no_data_set_is_told_in_one_line(tmp_path):
 def test_a_split_that_does_not_exist_is_refused(folder):
     with pytest.raises(ValueError, match="'dev' is not one of train, valid, test"):
         load_dataset(folder).split("dev")
+
+
+def test_a_profile_keeps_the_first_conversations_of_each_split_and_their_stickers(monkeypatch, folder):
+    short = dataclasses.replace(PROFILES["smoke"], conversations_per_split=1)
+    monkeypatch.setitem(PROFILES, "short", short)
+    kept = profile_dataset(str(folder), "short")
+    assert [c.id for c in kept.conversations] == ["c1", "c5", "c6"]
+    assert [s.id for s in kept.stickers] == ["s1", "s3", "s4"]  # s2 was sent in c2 and c4 only
+    assert profile_dataset(str(folder), "mini") == load_dataset(folder)
 
 
 # --- the intention of a sticker -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from intra.encoders.vision import STICKER_VIT, STICKER_VIT_WEIGHTS, TINY_VIT, bu
 from intra.generation.tagger import TAGGER_WEIGHTS, VOCABULARIES, load_tagger
 from intra.replystickers import vocabulary
 from intra.replystickers.drawing.characters import CHARACTERS, silhouette
+from intra.replystickers.drawing.sticker import draw, rasterise
 
 CAPTIONS = ["收到", "OK"]
 
@@ -94,16 +95,18 @@ def test_prepared_arrays_fit_the_specifications(data):
 
 def test_drawings_are_the_same_from_one_and_from_two_processes(tmp_path, data):
     examples = pretraining.draw_examples(16, 3, CAPTIONS)[:3]
-    np.testing.assert_array_equal(pretraining.pictures(examples, 32, tmp_path, processes=2), data.pixels[:3])
+    pixels, boxes = pretraining.pictures(examples, 32, tmp_path, processes=2)
+    np.testing.assert_array_equal(pixels, data.pixels[:3])
+    np.testing.assert_array_equal(boxes, data.boxes[:3])
 
 
 def test_drawings_come_from_the_cache_until_something_changes(tmp_path, monkeypatch):
     examples = pretraining.draw_examples(2, 6, CAPTIONS)
-    first = pretraining.pictures(examples, 16, tmp_path, processes=1)
-    monkeypatch.setattr(pretraining, "picture", lambda example, size: np.zeros((size, size, 3), np.uint8))
-    np.testing.assert_array_equal(pretraining.pictures(examples, 16, tmp_path, processes=1), first)
+    first, _ = pretraining.pictures(examples, 16, tmp_path, processes=1)
+    monkeypatch.setattr(pretraining, "picture", lambda example, size: (np.zeros((size, size, 3)), np.zeros((2, 4))))
+    np.testing.assert_array_equal(pretraining.pictures(examples, 16, tmp_path, processes=1)[0], first)
     monkeypatch.setattr(pretraining, "drawing_digest", lambda: "another")
-    assert not pretraining.pictures(examples, 16, tmp_path, processes=1).any()
+    assert not pretraining.pictures(examples, 16, tmp_path, processes=1)[0].any()
 
 
 def test_text_vectors_do_not_tell_the_language(tmp_path):
@@ -137,15 +140,60 @@ def test_the_contrastive_loss_is_its_equation():
 
 
 def test_augmentation_is_seeded_small_and_never_a_mirror(data):
-    pixels = torch.from_numpy(data.pixels)
-    one = pretraining.augment(pixels, torch.Generator().manual_seed(1))
-    same = pretraining.augment(pixels, torch.Generator().manual_seed(1))
-    other = pretraining.augment(pixels, torch.Generator().manual_seed(2))
+    pixels, boxes = torch.from_numpy(data.pixels), torch.from_numpy(data.boxes)
+    one, _ = pretraining.augment(pixels, boxes, torch.Generator().manual_seed(1))
+    same, _ = pretraining.augment(pixels, boxes, torch.Generator().manual_seed(1))
+    other, _ = pretraining.augment(pixels, boxes, torch.Generator().manual_seed(2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert one.shape == (16, 3, 32, 32)
     plain = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
     assert (one - plain).abs().mean() < (one - plain.flip(3)).abs().mean()
+
+
+def test_boxes_move_with_what_they_hold():
+    pixels = torch.full((40, 64, 64, 3), 255, dtype=torch.uint8)
+    pixels[:, 20:36, 10:30] = 0
+    boxes = torch.tensor([10, 20, 30, 36]).float().expand(40, 1, 4) / 32 - 1
+    changed, moved = pretraining.augment(pixels, boxes, torch.Generator().manual_seed(3))
+    for picture, box in zip(changed, moved[:, 0], strict=True):
+        rows, columns = torch.nonzero(picture.mean(0) < 0.3, as_tuple=True)
+        seen = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / 32 - 1
+        torch.testing.assert_close(seen, box, atol=0.1, rtol=0)
+
+
+def test_the_guidance_loss_counts_the_cells_that_a_box_touches():
+    attention = torch.full((2, 9), 1 / 12)
+    attention[:, 4] = 4 / 12
+    boxes = torch.tensor([[-0.9, -0.9, 0.2, -0.5], [0.5, 0.5, 0.6, 0.6]])  # two cells of the top row; the last cell
+    expected = -(math.log(2 / 12) + math.log(1 / 12)) / 2
+    assert pretraining.guidance_loss(attention, boxes).item() == pytest.approx(expected, abs=1e-5)
+    outside = torch.tensor([[1.2, 1.2, 1.4, 1.4]]).expand(2, 4)
+    assert math.isfinite(pretraining.guidance_loss(attention, outside).item())
+
+
+def test_boxes_are_where_the_faces_are():
+    example = pretraining.draw_examples(1, 8, CAPTIONS)[0]
+    bare = dataclasses.replace(example.specification, expression="calm", style="outline", posture="standing")
+    _, boxes = pretraining.picture(dataclasses.replace(example, specification=bare), 240)
+    winking = dataclasses.replace(bare, expression="wink")
+    pictures = [np.asarray(pretraining.on_white(rasterise(draw(s, example.character))), float) for s in (bare, winking)]
+    rows, columns = np.nonzero(np.abs(pictures[0] - pictures[1]).sum(2) > 60)
+    left, top, right, bottom = (boxes[list(pretraining.GUIDED).index("facial_expression")] + 1) * 120
+    inside = (columns > left - 5) & (columns < right + 5) & (rows > top - 5) & (rows < bottom + 5)
+    assert inside.mean() > 0.8
+
+
+def test_whitened_patches_are_uncorrelated_and_about_equally_large(data):
+    tower = build_tower(TINY_VIT, None)
+    pretraining.whiten_patches(tower, data.pixels)
+    pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    patches = torch.nn.functional.unfold(pixels, 8, stride=8).transpose(1, 2).flatten(0, 1)
+    answers = patches[patches.std(1) > 0.02] @ tower.conv1.weight.detach().flatten(1).T
+    covariance = torch.cov(answers.T) / 0.15**2
+    assert (covariance - covariance.diag().diag()).abs().max() < 0.01
+    assert covariance.diag().min() > 0.9
+    assert covariance.diag().max() < 1.01
 
 
 def test_the_rate_rises_and_falls():
@@ -196,9 +244,10 @@ def test_saved_weights_load_into_the_parts_that_read_them(tmp_path):
     tagger = load_tagger(tmp_path / "tagger.safetensors", 32)
     pixels = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
-        pooled, logits = learner(pixels)
-        pooled_again, regions = tower(pixels)
-        logits_again = tagger(regions)
+        pooled, regions = learner(pixels)
+        logits = learner.tagger(regions)
+        pooled_again, regions_again = tower(pixels)
+        logits_again = tagger(regions_again)
     torch.testing.assert_close(pooled, pooled_again)
     for name in VOCABULARIES:
         torch.testing.assert_close(logits[name], logits_again[name])

@@ -4,10 +4,11 @@ No picture encoder can be had without a network, so a small ViT learns what stic
 are in no benchmark: composed characters, and expressions, gestures, postures, props, styles and captions
 drawn independently of each other, so that nothing about intentions can be learnt. The loss is
 
-    L = sum_a CE(tagger_a(regions), key_a) + C(pooled, text)
+    L = sum_a CE(tagger_a(regions), key_a) + C(pooled, text) + 1/2 sum_b -log sum_{p in box_b} alpha_bp
 
-with the tagger's cross-entropy for each attribute a, and the symmetric contrastive loss C of CLIP against the
-frozen text encoder's vectors of a description in Chinese or English.
+with the tagger's cross-entropy for each attribute a, the symmetric contrastive loss C of CLIP against the
+frozen text encoder's vectors of a description in Chinese or English, and the share of the tagger's attention
+that falls on the face (expression) and on the hands (gesture), which the drawing code knows.
 """
 
 import argparse
@@ -49,9 +50,15 @@ CAPTIONS = Path(vocabulary.__file__).parent / "design" / "pretraining_captions.t
 """Captions that no sticker of the benchmark has, one a line."""
 FIELDS = {"gesture": "gesture", "posture": "posture", "facial_expression": "expression"}
 """Each attribute of the tagger to the field of the specification that holds its key."""
+GUIDED = {"gesture": "hand", "facial_expression": "face"}
+"""Each attribute that is looked for in one part of the drawing, with the name of that part."""
+CANVAS = 240
+"""Side of the square that the drawing code gives boxes in."""
 TRAINING_CHARACTERS, VALIDATION_CHARACTERS = 1, 2
 """Seeds of the two casts; neither has a benchmark character."""
 CAPTIONED, WITHOUT_PROP, TRANSPARENT = 0.55, 0.4, 0.5
+PATCHED = 1500
+"""Drawings that the patches of `whiten_patches` are taken from."""
 LARGEST_SCALE = 100.0
 """Clamp of the contrastive loss's factor, as in CLIP."""
 
@@ -63,8 +70,8 @@ class Settings:
     """What decides the weights, beside the data."""
 
     epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 1e-3
+    batch_size: int = 32
+    learning_rate: float = 7e-4
     weight_decay: float = 0.05
     warmup: float = 0.05
     """Share of all steps in which the learning rate rises."""
@@ -88,6 +95,8 @@ class Data:
 
     pixels: np.ndarray
     """Shape (N, size, size, 3), uint8."""
+    boxes: np.ndarray
+    """Left, top, right and bottom of the parts of `GUIDED`, the picture being [-1, 1]; (N, parts, 4), float32."""
     labels: dict[str, np.ndarray]
     """Place of each attribute's key in its vocabulary, shape (N,), int64."""
     texts: np.ndarray
@@ -146,23 +155,25 @@ def describe(specification: StickerSpecification, chinese: bool) -> str:
     return text + (f', saying "{specification.caption}"' if specification.caption else "")
 
 
-def picture(example: Example, size: int) -> np.ndarray:
+def picture(example: Example, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw an example as the vision encoder sees it; every third one has been through a lossy file.
 
     Returns:
-        Shape (size, size, 3), uint8.
+        Pixels, shape (size, size, 3), uint8, and boxes as in `Data`, shape (parts, 4), float32.
     """
-    image = on_white(rasterise(draw(example.specification, example.character)))
+    drawing = draw(example.specification, example.character)
+    image = on_white(rasterise(drawing))
     rng = random.Random(f"{example.specification.variation} {example.description}")
     if rng.random() < 1 / 3:
         file = io.BytesIO()
         image.save(file, "WEBP", quality=rng.randrange(40, 95), method=0)
         image = Image.open(file).convert("RGB")
     pixels = as_pixels([image], size)[0].transpose(1, 2, 0)
-    return np.rint((pixels + 1) * 127.5).astype(np.uint8)
+    boxes = np.array([drawing.regions[part] for part in GUIDED.values()], np.float32) * 2 / CANVAS - 1
+    return np.rint((pixels + 1) * 127.5).astype(np.uint8), boxes
 
 
-def pictures(examples: Sequence[Example], size: int, cache: Path, processes: int = 2) -> np.ndarray:
+def pictures(examples: Sequence[Example], size: int, cache: Path, processes: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Draw all examples, or load them from the cache.
 
     Args:
@@ -172,21 +183,24 @@ def pictures(examples: Sequence[Example], size: int, cache: Path, processes: int
         processes: How many draw at the same time.
 
     Returns:
-        Shape (N, size, size, 3), uint8.
+        Pixels, shape (N, size, size, 3), uint8, and boxes as in `Data`.
     """
-    path = cache / f"drawings-{digest(drawing_digest(), examples, size)}.npy"
-    if path.exists():
-        return np.load(path)
+    key = digest(drawing_digest(), examples, size)
+    paths = cache / f"drawings-{key}.npy", cache / f"boxes-{key}.npy"
+    if all(path.exists() for path in paths):
+        return np.load(paths[0]), np.load(paths[1])
     jobs = [(example, size) for example in examples]
     # a forked child of a process whose torch has threads can hang
     with multiprocessing.get_context("spawn").Pool(processes) if processes > 1 else nullcontext() as pool:
         drawn = pool.imap(_draw_job, jobs, chunksize=32) if pool else map(_draw_job, jobs)
-        pixels = np.stack(list(tqdm(drawn, total=len(jobs), desc="drawing", delay=2, disable=None)))
-    _replace(path, lambda file: np.save(file, pixels))
-    return pixels
+        pixels, boxes = zip(*tqdm(drawn, total=len(jobs), desc="drawing", delay=2, disable=None), strict=True)
+    arrays = np.stack(pixels), np.stack(boxes)
+    for path, array in zip(paths, arrays, strict=True):
+        _replace(path, lambda file, array=array: np.save(file, array))
+    return arrays
 
 
-def _draw_job(job: tuple[Example, int]) -> np.ndarray:
+def _draw_job(job: tuple[Example, int]) -> tuple[np.ndarray, np.ndarray]:
     return picture(*job)
 
 
@@ -219,8 +233,8 @@ def prepare(examples: Sequence[Example], size: int, encoder: TextEncoder, cache:
         places = {key: place for place, key in enumerate(keys)}
         labels[name] = np.array([places[getattr(e.specification, FIELDS[name])] for e in examples])
     _, groups = np.unique([example.description for example in examples], return_inverse=True)
-    pixels = pictures(examples, size, cache, processes)
-    return Data(pixels, labels, text_vectors(examples, encoder, cache), groups)
+    pixels, boxes = pictures(examples, size, cache, processes)
+    return Data(pixels, boxes, labels, text_vectors(examples, encoder, cache), groups)
 
 
 def contrastive_loss(
@@ -249,24 +263,45 @@ def contrastive_loss(
     return (F.cross_entropy(similar, own) + F.cross_entropy(similar.T, own)) / 2
 
 
-def augment(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def guidance_loss(attention: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    r"""How little attention falls on the cells that a box touches: mean of -log sum_{p in box} alpha_p.
+
+    Args:
+        attention: Shares of the P cells of a square grid, row by row, shape (B, P), float32.
+        boxes: Left, top, right, bottom, the picture being [-1, 1], shape (B, 4).
+
+    Returns:
+        A scalar.
+    """
+    side = math.isqrt(attention.shape[1])
+    centres = (2 * torch.arange(side) + 1) / side - 1
+    # the middle of a box is kept, for a box that was shifted out of the picture touches no cell
+    middle = ((boxes[:, :2] + boxes[:, 2:]) / 2).clamp(-1, 1)
+    reach = (boxes[:, 2:] - boxes[:, :2]) / 2 + 1 / side
+    x, y = ((centres - middle[:, axis, None]).abs() <= reach[:, axis, None] for axis in (0, 1))
+    touched = (y[:, :, None] & x[:, None, :]).flatten(1)
+    return -(attention * touched).sum(1).clamp(min=1e-6).log().mean()
+
+
+def augment(pixels: torch.Tensor, boxes: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Change pictures a little: shift, scale, turn, contrast, colour, blur or noise; nothing is mirrored.
 
     Args:
         pixels: Shape (B, size, size, 3), uint8.
+        boxes: As in `Data`, shape (B, parts, 4).
         generator: Source of all chance.
 
     Returns:
-        Shape (B, 3, size, size), float32, about [-1, 1].
+        Pixels, shape (B, 3, size, size), float32, about [-1, 1], and the boxes, moved along.
     """
 
     def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
         return low + (high - low) * torch.rand(len(pixels), *shape, generator=generator)
 
     darkness = 1 - pixels.permute(0, 3, 1, 2).float() / 255  # what is sampled from outside is white
-    turn, zoom = uniform(-0.07, 0.07), uniform(0.92, 1.15)
+    turn, zoom, shifts = uniform(-0.07, 0.07), uniform(0.92, 1.15), uniform(-0.08, 0.08, 2)
     cosine, sine = turn.cos() * zoom, turn.sin() * zoom
-    shifts = uniform(-0.08, 0.08, 2)
+    # each new place to the old place that it shows
     maps = torch.stack([cosine, -sine, shifts[:, 0], sine, cosine, shifts[:, 1]], 1).reshape(-1, 2, 3)
     grid = F.affine_grid(maps, darkness.shape, align_corners=False)
     darkness = F.grid_sample(darkness, grid, align_corners=False)
@@ -274,7 +309,8 @@ def augment(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     blurred = uniform(0, 1) < 0.15
     darkness[blurred] = F.avg_pool2d(darkness[blurred], 3, stride=1, padding=1)
     noise = torch.randn(darkness.shape, generator=generator) * uniform(-0.06, 0.04, 1, 1, 1).clamp(min=0)
-    return 1 - 2 * (darkness + noise)
+    # the turn of at most four degrees hardly moves a box
+    return 1 - 2 * (darkness + noise), (boxes - shifts.repeat(1, 2)[:, None]) / zoom[:, None, None]
 
 
 class Learner(nn.Module):
@@ -297,26 +333,54 @@ class Learner(nn.Module):
             self.tagger = StickerTagger(vision["width"])
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Pooled vectors (B, c) and the tagger's logits, float32, of pixels (B, 3, size, size)."""
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pooled vectors (B, c) and regions (B, P, w), float32, of pixels (B, 3, size, size)."""
         # the fused attention of torch is slower here: its backward pass in bfloat16 takes most of a step
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16), sdpa_kernel(SDPBackend.MATH):
             pooled, regions = self.tower(pixels)
-        return pooled.float(), self.tagger(regions.float())
+        return pooled.float(), regions.float()
 
     def losses(self, batch: Data) -> dict[str, torch.Tensor]:
         """Each term of the loss, a scalar; `batch` holds tensors, its pixels as `forward` wants them."""
-        pooled, logits = self(batch.pixels)
+        pooled, regions = self(batch.pixels)
+        logits, attention = self.tagger(regions), self.tagger.attention(regions)
         scale = self.log_scale.exp().clamp(max=LARGEST_SCALE)
         terms = {name: F.cross_entropy(logits[name], batch.labels[name]) for name in VOCABULARIES}
-        return terms | {"contrastive": contrastive_loss(pooled, batch.texts, scale, batch.groups)}
+        terms["contrastive"] = contrastive_loss(pooled, batch.texts, scale, batch.groups)
+        for part, name in enumerate(GUIDED):
+            own = attention[:, list(VOCABULARIES).index(name)]
+            terms[f"guidance of {name}"] = guidance_loss(own, batch.boxes[:, part]) / 2
+        return terms
+
+
+def whiten_patches(tower: nn.Module, pixels: np.ndarray) -> None:
+    r"""Start the tower with patches as their principal components, all about equally large.
+
+    With the covariance sum_k lambda_k u_k u_k^T of the patches, filter k becomes 0.15 u_k / sqrt(lambda_k + 0.001).
+    Random filters answer to the mean colour of a patch first, and the lines that make a face are found much later.
+
+    Args:
+        tower: An `open_clip` VisionTransformer, changed in place.
+        pixels: Drawings, shape (N, size, size, 3), uint8.
+    """
+    weight = tower.conv1.weight
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    patches = F.unfold(images, weight.shape[-1], stride=weight.shape[-1]).transpose(1, 2).flatten(0, 1)
+    patches = patches[patches.std(1) > 0.02]  # the others are plain background
+    values, vectors = torch.linalg.eigh(torch.cov(patches.T))
+    largest = values.argsort(descending=True)[: len(weight)]
+    filters = vectors[:, largest] / (values[largest].clamp(min=0) + 1e-3).sqrt()
+    with torch.no_grad():
+        weight.copy_(0.15 * filters.T.reshape(weight.shape))
 
 
 def take(data: Data, rows: torch.Tensor, generator: torch.Generator) -> Data:
     """A batch of augmented drawings, as tensors."""
     index = rows.numpy()
+    pixels, boxes = augment(torch.from_numpy(data.pixels[index]), torch.from_numpy(data.boxes[index]), generator)
     return Data(
-        pixels=augment(torch.from_numpy(data.pixels[index]), generator),
+        pixels=pixels,
+        boxes=boxes,
         labels={name: torch.from_numpy(places[index]) for name, places in data.labels.items()},
         texts=torch.from_numpy(data.texts[index]),
         groups=torch.from_numpy(data.groups[index]),
@@ -329,7 +393,8 @@ def accuracies(learner: Learner, data: Data, batch_size: int = 128) -> dict[str,
     with torch.inference_mode():
         for start in range(0, len(data.pixels), batch_size):
             pixels = torch.from_numpy(data.pixels[start : start + batch_size]).permute(0, 3, 1, 2)
-            _, logits = learner(pixels.float() / 127.5 - 1)
+            _, regions = learner(pixels.float() / 127.5 - 1)
+            logits = learner.tagger(regions)
             for name in VOCABULARIES:
                 labels = data.labels[name][start : start + batch_size]
                 right[name] += int((logits[name].argmax(1).numpy() == labels).sum())
@@ -360,6 +425,7 @@ def train(
         The trained model, and for each epoch its number, mean losses, validation accuracies and seconds.
     """
     learner = Learner(configuration, settings.seed, settings.bfloat16)
+    whiten_patches(learner.tower, data.pixels[:PATCHED])
     decayed = [p for p in learner.parameters() if p.ndim >= 2]
     others = [p for p in learner.parameters() if p.ndim < 2]
     optimizer = torch.optim.AdamW(

@@ -49,6 +49,11 @@ class StickerTagger(nn.Module):
         self.queries = nn.Parameter(torch.randn(len(VOCABULARIES), width))
         self.heads = nn.ModuleDict({name: nn.Linear(width, len(keys)) for name, keys in VOCABULARIES.items()})
 
+    def attention(self, regions: torch.Tensor) -> torch.Tensor:
+        """Where each attribute is looked for: alpha, shape (N, attributes, P), of regions (N, P, w)."""
+        scores = torch.einsum("aw,npw->nap", self.queries, regions) / regions.shape[-1] ** 0.5
+        return scores.softmax(-1)
+
     def forward(self, regions: torch.Tensor) -> dict[str, torch.Tensor]:
         """Score the keys of each vocabulary.
 
@@ -58,8 +63,7 @@ class StickerTagger(nn.Module):
         Returns:
             Logits of each attribute, shape (N, keys), in the order of its vocabulary.
         """
-        scores = torch.einsum("aw,npw->nap", self.queries, regions) / regions.shape[-1] ** 0.5
-        attended = scores.softmax(-1) @ regions
+        attended = self.attention(regions) @ regions
         return {name: head(attended[:, place]) for place, (name, head) in enumerate(self.heads.items())}
 
 

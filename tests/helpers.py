@@ -1,0 +1,118 @@
+"""What several test modules share: toy features with a planted rule, and one smoke study a session."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from intra.config import RunConfig
+from intra.features import Features, Gallery, Partition, Queries
+from intra.paths import ROOT
+
+SMOKE_SEEDS = (0, 1)
+
+
+def toy_features(
+    seed=0, *, intentions=4, queries=24, stickers=12, regions=5, text_width=8, region_width=6, noise=0.3
+) -> Features:
+    """Conversations whose text tells the intention, and stickers one region of which shows it.
+
+    The stickers of a split take the intentions in turn, so every query has relevant ones; sticker 1 of each
+    split has no description at all.
+    """
+    rng = np.random.default_rng(seed)
+    looks = 2 * rng.normal(size=(intentions, region_width))
+    words = rng.normal(size=(intentions, text_width))
+
+    def partition(split: str) -> Partition:
+        shown = np.arange(stickers) % intentions
+        vision = noise * rng.normal(size=(stickers, regions, region_width))
+        vision[np.arange(stickers), rng.integers(regions, size=stickers)] += looks[shown]
+        described = rng.random((stickers, 4)) < 0.7
+        described[0], described[1] = True, False
+        descriptions = rng.normal(size=(stickers, 4, text_width)) * described[..., None]
+        sent = rng.integers(stickers, size=queries)
+        text = words[shown[sent]] + noise * rng.normal(size=(queries, text_width))
+        relevant = np.array([[shown[own] == shown[s] for s in range(stickers)] for own in sent])
+        return Partition(
+            Queries(
+                tuple(f"{split}-q{n:03}" for n in range(queries)),
+                text.astype(np.float32),
+                shown[sent],
+                sent,
+            ),
+            Gallery(
+                tuple(f"{split}-s{n:03}" for n in range(stickers)),
+                vision.astype(np.float32),
+                descriptions.astype(np.float32),
+                described,
+                shown,
+            ),
+            relevant,
+        )
+
+    labels = rng.normal(size=(intentions, text_width)).astype(np.float32)
+    return Features(labels, partition("train"), partition("valid"), partition("test"))
+
+
+@pytest.fixture(name="toy_features")
+def _toy_features():
+    return toy_features
+
+
+@pytest.fixture
+def toy():
+    """Toy features of seed 0."""
+    return toy_features()
+
+
+@pytest.fixture
+def toy_config():
+    """A config that fits the toy features: small and quick."""
+    return RunConfig(profile="smoke", width=16, heads=4, learning_rate=1e-2, batch_size=8, epochs=30, patience=5)
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory):
+    """Cache folder of the whole session, so that the tiny encoders run once."""
+    return tmp_path_factory.getbasetemp() / "intra-cache"
+
+
+@pytest.fixture
+def cache(session_cache, monkeypatch):
+    """Point INTRA_CACHE at the session's folder."""
+    monkeypatch.setenv("INTRA_CACHE", str(session_cache))
+    return session_cache
+
+
+@pytest.fixture(scope="session")
+def smoke(session_cache, tmp_path_factory):
+    """Records of the study `main` with the smoke profile and two seeds."""
+    from intra.study import run_study
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INTRA_CACHE", str(session_cache))
+        return run_study("main", "smoke", SMOKE_SEEDS, tmp_path_factory.getbasetemp() / "intra-records")
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory):
+    """The same study with seed 0, made by the command line in another process with an empty cache.
+
+    Returns:
+        The folder with `cache` and `records`, and the finished process.
+    """
+    folder = tmp_path_factory.mktemp("elsewhere")
+    command = [sys.executable, "-m", "intra.cli", "study", "main", "--profile", "smoke", "--seeds", "0", "--json"]
+    environment = os.environ | {"INTRA_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, "--out", str(folder / "records")],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return folder, done

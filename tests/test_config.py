@@ -1,0 +1,87 @@
+"""A config decides a run: its digest, and one line for each value that cannot be."""
+
+import dataclasses
+import hashlib
+import json
+import math
+
+import pytest
+
+from intra.config import PROFILES, RunConfig, unknown
+from intra.errors import IntraError
+
+
+def another(field):
+    """A value that is not the field's default."""
+    if field.name == "profile":
+        return "smoke"
+    if field.type is str:
+        return f"{field.default}-2"
+    return field.default / 2 if field.type is float else 2 * field.default or 1
+
+
+OTHER = {field.name: another(field) for field in dataclasses.fields(RunConfig)}
+
+
+def test_the_digest_is_the_hash_of_the_sorted_fields():
+    text = json.dumps(dict(sorted(vars(RunConfig(seed=3)).items())))
+    assert RunConfig(seed=3).digest() == hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def test_every_field_changes_the_digest():
+    digests = {RunConfig().with_changes(**{name: value}).digest() for name, value in OTHER.items()}
+    assert len(digests | {RunConfig().digest()}) == len(OTHER) + 1
+
+
+def test_neither_order_nor_notation_changes_the_digest():
+    backwards = dict(reversed(OTHER.items()))
+    assert RunConfig(**backwards).digest() == RunConfig(**OTHER).digest()
+    assert RunConfig(weight_retrieval=1).digest() == RunConfig(weight_retrieval=1.0).digest()
+    assert RunConfig(**json.loads(json.dumps(RunConfig(**OTHER).as_dict()))) == RunConfig(**OTHER)
+
+
+def test_changes_leave_the_original_alone():
+    base = RunConfig()
+    changed = base.with_changes(window=2, seed=7)
+    assert (base.window, base.seed, changed.window, changed.seed) == (6, 0, 2, 7)
+    assert {k: v for k, v in changed.as_dict().items() if k not in ("window", "seed")} == {
+        k: v for k, v in base.as_dict().items() if k not in ("window", "seed")
+    }
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        base.seed = 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"profile": "mimi"},
+            f"unknown profile 'mimi' (did you mean 'mini'?); known are {', '.join(sorted(PROFILES))}",
+        ),
+        ({"profile": ""}, "profile is '', expected a name"),
+        ({"dataset": 3}, "dataset is 3, expected a name"),
+        ({"window": 0}, "window is 0, expected a whole number of at least 1"),
+        ({"window": 2.0}, "window is 2.0, expected a whole number of at least 1"),
+        ({"window": True}, "window is True, expected a whole number of at least 1"),
+        ({"epochs": "9"}, "epochs is '9', expected a whole number of at least 1"),
+        ({"batch_size": None}, "batch_size is None, expected a whole number of at least 1"),
+        ({"seed": -1}, "seed is -1, expected a whole number of at least 0"),
+        ({"seed": "a"}, "seed is 'a', expected a whole number of at least 0"),
+        ({"margin": "wide"}, "margin is 'wide', expected a number of at least 0"),
+        ({"margin": -0.1}, "margin is -0.1, expected a number of at least 0"),
+        ({"learning_rate": math.nan}, "learning_rate is nan, expected a number of at least 0"),
+        ({"learning_rate": math.inf}, "learning_rate is inf, expected a number of at least 0"),
+        ({"weight_intention": False}, "weight_intention is False, expected a number of at least 0"),
+        ({"dropout": 1.0}, "dropout is 1.0, expected a number from 0 up and below 1"),
+        ({"width": 10, "heads": 4}, "width 10 is no multiple of heads 4"),
+        ({"hads": 2}, f"unknown setting 'hads' (did you mean 'heads'?); known are {', '.join(sorted(OTHER))}"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_in_one_line(changes, told):
+    with pytest.raises(IntraError) as error:
+        RunConfig().with_changes(**changes)
+    assert str(error.value) == told
+
+
+def test_a_name_far_from_all_gets_no_hint():
+    assert unknown("study", "xyz", ["main", "window"]) == "unknown study 'xyz'; known are main, window"

@@ -1,0 +1,311 @@
+"""Features: what systems are given, and the cache that keeps them."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from intra import config, features
+from intra.config import RunConfig
+from intra.data.reader import load_dataset
+from intra.data.schema import SPLITS
+from intra.encoders import text, vision
+from intra.encoders.tiny import tiny_bert
+from intra.errors import IntraError
+from intra.evaluation import make_qrels
+from intra.features import Standardiser, build_features, cached, profile_dataset
+from intra.generation.attributes import ATTRIBUTES
+
+pytest_plugins = ["helpers"]
+CONFIG = RunConfig(profile="smoke")
+
+
+@pytest.fixture
+def smoke_features(smoke, cache):
+    """Features that the smoke study was run on."""
+    return build_features(CONFIG, smoke[0].root / "generated")
+
+
+# Scaling
+
+
+def test_standardiser_by_hand():
+    # Dimension 0: 1, 3 have mean 2 and deviation 1; dimension 1: 0, 4 have mean 2 and deviation 2.
+    scale = Standardiser(np.array([[1.0, 0.0], [3.0, 4.0]]))
+    scaled = scale(np.array([[[1.0, 0.0]], [[2.5, 8.0]]]))
+    assert scaled.tolist() == [[[-1.0, -1.0]], [[0.5, 3.0]]]
+    assert scaled.dtype == np.float32
+
+
+def test_standardised_sample_has_mean_0_and_deviation_1():
+    sample = np.random.default_rng(0).normal(3, 5, size=(40, 6))
+    scaled = Standardiser(sample)(sample)
+    assert scaled.mean(axis=0) == pytest.approx(0, abs=1e-5)
+    assert scaled.std(axis=0) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_dimension_that_never_changes_becomes_zero():
+    assert Standardiser(np.full((3, 2), 7.0))(np.full((4, 2), 7.0)).tolist() == [[0.0, 0.0]] * 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_a_sample_nothing_is_scaled():
+    """No training sticker has a description: a source that stays silent."""
+    vectors = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert np.array_equal(Standardiser(np.zeros((0, 3), np.float32))(vectors), vectors)
+
+
+# The cache
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("INTRA_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "features"
+
+
+def forbidden():
+    pytest.fail("computed again")
+
+
+def test_computes_once(own_cache):
+    array = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    first = cached(["a", "b"], lambda: array)
+    second = cached(["a", "b"], forbidden)
+    assert np.array_equal(first, array) and np.array_equal(second, array)
+    assert second.dtype == np.float32
+    assert [path.suffix for path in own_cache.iterdir()] == [".npy"]
+
+
+def test_any_other_key_is_another_array(own_cache):
+    keys = [["a", "b"], ["b", "a"], ["ab"], ["a", "b", ""], ["a"], [], ["甲"]]
+    for number, key in enumerate(keys):
+        assert cached(key, lambda number=number: np.array([number])).tolist() == [number]
+    assert [int(cached(key, forbidden)[0]) for key in keys] == list(range(len(keys)))
+
+
+def test_what_a_killed_process_left_is_no_harm(own_cache):
+    cached(["a"], lambda: np.ones(2))
+    (whole,) = own_cache.iterdir()
+    whole.rename(whole.with_name(f"{whole.name}.4711.tmp"))
+    (own_cache / f"{whole.name}.4711.tmp").write_bytes(b"half")
+    assert cached(["a"], lambda: np.zeros(2)).tolist() == [0.0, 0.0]
+    assert cached(["a"], forbidden).tolist() == [0.0, 0.0]
+
+
+def test_a_failure_leaves_nothing(own_cache):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached(["a"], interrupted)
+    assert not list(own_cache.parent.rglob("*.npy*"))
+    assert cached(["a"], lambda: np.ones(1)).tolist() == [1.0]
+
+
+def test_tiny_bert_follows_its_vocabulary(own_cache, tmp_path, monkeypatch):
+    """A character that is new in the knowledge base must not meet an encoder that was saved before."""
+    from intra.encoders import tiny
+
+    base = tmp_path / "base.jsonl"
+    base.write_text("甲乙", encoding="utf-8")
+    monkeypatch.setattr(tiny, "KNOWLEDGE_BASE", base)
+    first = tiny_bert(tmp_path / "cache")
+    assert tiny_bert(tmp_path / "cache").name == first.name
+    base.write_text("甲乙丙", encoding="utf-8")
+    second = tiny_bert(tmp_path / "cache")
+    assert second.name != first.name
+    assert np.array_equal(*first.encode(["丙", "丁"]))  # both unknown
+    assert not np.array_equal(*second.encode(["丙", "丁"]))
+
+
+# Smoke features
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_partitions_agree_with_the_data(split, smoke_features):
+    dataset = profile_dataset("replystickers", "smoke")
+    part, partition = dataset.split(split), getattr(smoke_features, split)
+    queries, gallery = partition.queries, partition.gallery
+    assert queries.ids == tuple(c.id for c in part.conversations)
+    assert gallery.ids == tuple(s.id for s in part.stickers)
+    assert [part.intentions[n] for n in queries.intentions] == [c.intention for c in part.conversations]
+    assert [gallery.ids[n] for n in queries.stickers] == [c.sticker for c in part.conversations]
+    labels = part.sticker_intentions()
+    assert [part.intentions[n] for n in gallery.intentions] == [labels[s] for s in gallery.ids]
+    count, stickers = len(queries.ids), len(gallery.ids)
+    assert queries.text_features.shape == (count, 32)
+    assert gallery.region_features.shape == (stickers, 16, 32)
+    assert gallery.description_features.shape == (stickers, 4, 32)
+    assert gallery.described.shape == (stickers, 4)
+    for array in (queries.text_features, gallery.region_features, gallery.description_features):
+        assert array.dtype == np.float32 and np.isfinite(array).all()
+    for array in (queries.intentions, queries.stickers, gallery.intentions):
+        assert array.dtype == np.int64
+    assert not gallery.description_features[~gallery.described].any()
+    assert gallery.description_features[gallery.described].any(axis=1).all()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_relevance_is_that_of_the_qrels(split, smoke_features):
+    partition = getattr(smoke_features, split)
+    qrels = make_qrels(profile_dataset("replystickers", "smoke"), split, "intention")
+    assert partition.relevant.shape == (len(partition.queries.ids), len(partition.gallery.ids))
+    for row, query in zip(partition.relevant, partition.queries.ids, strict=True):
+        found = {sticker for sticker, right in zip(partition.gallery.ids, row, strict=True) if right}
+        assert found == qrels[query]
+    assert partition.relevant[np.arange(len(partition.queries.ids)), partition.queries.stickers].all()
+
+
+def test_scales_come_from_the_training_split(smoke_features):
+    assert smoke_features.train.queries.text_features.mean(axis=0) == pytest.approx(0, abs=1e-4)
+    assert smoke_features.train.queries.text_features.std(axis=0) == pytest.approx(1, abs=1e-3)
+    train = smoke_features.train.gallery
+    assert train.description_features[train.described].mean(axis=0) == pytest.approx(0, abs=1e-4)
+    assert np.abs(smoke_features.test.queries.text_features.mean(axis=0)).max() > 1e-2
+    assert smoke_features.label_features.shape == (28, 32)
+    assert smoke_features.label_features.mean(axis=0) == pytest.approx(0, abs=1e-4)
+
+
+def test_profile_keeps_the_first_conversations_and_their_stickers():
+    whole, cut = load_dataset(), profile_dataset("replystickers", "smoke")
+    for split in SPLITS:
+        assert cut.split(split).conversations == whole.split(split).conversations[:24]
+        assert {s.id for s in cut.split(split).stickers} == {c.sticker for c in cut.split(split).conversations}
+    assert profile_dataset("replystickers", "mini") == whole
+
+
+def same(one, other):
+    """Whether two `Features` hold the same bits."""
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    if dataclasses.is_dataclass(one):
+        return all(same(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one))
+    return one == other
+
+
+def test_second_build_loads_no_model(smoke_features, smoke, tmp_path, monkeypatch):
+    """With features in the cache and generated text in the store, neither encoder is so much as opened."""
+
+    def broken(*arguments, **named):
+        pytest.fail("a model is loaded")
+
+    monkeypatch.setattr(text.TransformerTextEncoder, "_load", broken)
+    monkeypatch.setattr(vision, "build_tower", broken)
+    monkeypatch.setattr(vision.OpenClipVisionEncoder, "encode", broken)
+    shutil.copytree(smoke[0].root / "generated", tmp_path / "generated")  # another key of the memory in _build
+    assert same(build_features(CONFIG, tmp_path / "generated"), smoke_features)
+
+
+def test_same_features_in_another_process(smoke_features, elsewhere, session_cache):
+    """Every array that another process computed from nothing equals the one of this process, bit for bit."""
+    theirs = sorted((elsewhere[0] / "cache" / "features").iterdir())
+    assert len(theirs) == 3 * 3 + 1  # contexts, descriptions and regions of each split, and the labels
+    for path in theirs:
+        assert path.read_bytes() == (session_cache / "features" / path.name).read_bytes(), path.name
+
+
+def test_window_changes_the_contexts_alone(smoke_features, smoke):
+    narrow = build_features(CONFIG.with_changes(window=1), smoke[0].root / "generated")
+    for split in SPLITS:
+        one, other = getattr(narrow, split), getattr(smoke_features, split)
+        assert not np.allclose(one.queries.text_features, other.queries.text_features)
+        assert same(one.gallery, other.gallery) and same(one.relevant, other.relevant)
+
+
+def test_other_settings_share_the_features(smoke_features, smoke):
+    """Same object: a study of hundreds of runs builds features once for each window."""
+    store = smoke[0].root / "generated"
+    for changes in ({"seed": 7}, {"system": "oracle"}, {"width": 32, "margin": 0.5}):
+        assert build_features(CONFIG.with_changes(**changes), store) is build_features(CONFIG, store)
+
+
+# Data sets of the user
+
+
+@pytest.fixture
+def small_data(tmp_path, monkeypatch):
+    """A function that writes a data set: (conversation's split, sticker, intention) a row; pictures in colour."""
+    monkeypatch.setitem(
+        config.PROFILES, "smoke", dataclasses.replace(config.PROFILES["smoke"], conversations_per_split=None)
+    )
+
+    def write(rows, stickers):
+        folder = tmp_path / "data"
+        (folder / "images").mkdir(parents=True)
+        lines = []
+        for number, (split, sticker, intention) in enumerate(rows):
+            words = [{"user": "u", "text": f"今天{number}"}, {"user": "v", "text": "好"}]
+            line = {"id": f"c{number}", "split": split, "utterances": words, "sender": "v", "usage": "reply"}
+            lines.append(line | {"sticker": sticker, "intention": intention})
+        (folder / "conversations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        lines = []
+        for number, (sticker, split) in enumerate(stickers.items()):
+            Image.new("RGB", (16, 16), (40 * number, 99, 10)).save(folder / "images" / f"{sticker}.png")
+            lines.append({"id": sticker, "split": split, "image": f"images/{sticker}.png"})
+        (folder / "stickers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        manifest = {"name": "small", "version": "1", "licence": "none", "intentions": ["joy", "anger"]}
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"files": {"images/a.png": "0"}}))
+        return RunConfig(profile="smoke", dataset=str(folder))
+
+    return write
+
+
+@pytest.mark.usefixtures("cache")
+def test_unused_and_ambiguous_stickers(small_data, tmp_path):
+    # c is sent twice for anger and once for joy, so its label is anger; still it is right for the third
+    # query, which sent it. d is never sent: no label, right for nobody.
+    rows = [("train", "a", "joy"), ("valid", "b", "anger")]
+    rows += [("test", "c", "anger"), ("test", "c", "anger"), ("test", "c", "joy"), ("test", "e", "joy")]
+    small = small_data(rows, {"a": "train", "b": "valid", "c": "test", "d": "test", "e": "test"})
+    test = build_features(small, tmp_path / "generated").test
+    assert test.gallery.ids == ("c", "d", "e")
+    assert test.gallery.intentions.tolist() == [1, -1, 0]
+    expected = [[True, False, False], [True, False, False], [True, False, True], [False, False, True]]
+    assert test.relevant.tolist() == expected
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_split_without_conversations_is_one_line(small_data, tmp_path):
+    small = small_data([("train", "a", "joy"), ("test", "c", "joy")], {"a": "train", "c": "test"})
+    with pytest.raises(IntraError, match=r"data: holds no conversation of the split 'valid'"):
+        build_features(small, tmp_path / "generated")
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_broken_picture_is_one_line(small_data, tmp_path):
+    stickers = {"a": "train", "b": "valid", "c": "test"}
+    small = small_data([(split, sticker, "joy") for sticker, split in stickers.items()], stickers)
+    (tmp_path / "data" / "images" / "b.png").write_bytes(b"no picture")
+    with pytest.raises(IntraError, match=r"b\.png: is no readable picture"):
+        build_features(small, tmp_path / "generated")
+
+
+@pytest.mark.filterwarnings("error:Mean of empty slice")
+def test_a_silent_attribute_source(smoke, cache, tmp_path, monkeypatch):
+    """No sticker is described: features are zeros, and nothing is said to be described."""
+    from intra.components import ATTRIBUTE_SOURCES
+    from intra.generation.attributes import StickerAttributes
+
+    class Silent:
+        name = "silent"
+
+        def describe(self, stickers):
+            return [StickerAttributes() for _ in stickers]
+
+    monkeypatch.setitem(ATTRIBUTE_SOURCES, "tiny-tagger", lambda *parts: Silent())
+    (tmp_path / "generated").mkdir()
+    shutil.copy(smoke[0].root / "generated" / "knowledge.jsonl", tmp_path / "generated")
+    made = build_features(CONFIG, tmp_path / "generated")
+    for split in SPLITS:
+        gallery = getattr(made, split).gallery
+        assert not gallery.described.any() and not gallery.description_features.any()
+        assert gallery.description_features.shape == (len(gallery.ids), len(ATTRIBUTES), 32)
+
+
+def test_features_are_kept_in_memory(smoke_features, smoke, monkeypatch):
+    monkeypatch.setattr(features, "profile_dataset", lambda *names: pytest.fail("built again"))
+    assert build_features(CONFIG, smoke[0].root / "generated") is smoke_features

@@ -1,0 +1,150 @@
+"""Figures show the numbers they were given: bars, points, lines and colours read back off the axes."""
+
+import matplotlib as mpl
+
+mpl.use("agg")
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import font_manager
+from PIL import Image
+
+from intra import figures
+from intra.data import Sticker, load_dataset
+from intra.data.statistics import intention_distribution
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    before = mpl.rcParams.copy()
+    yield
+    plt.close("all")
+    mpl.rcParams.update(before)
+
+
+@pytest.fixture
+def stickers(tmp_path):
+    """Three stickers of 20 pixels with a transparent ground and a red left half."""
+    made = []
+    for name in ("s1", "s2", "s3"):
+        image = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
+        image.paste((255, 0, 0, 255), (0, 0, 10, 20))
+        image.save(tmp_path / f"{name}.png")
+        made.append(Sticker(name, "train", tmp_path / f"{name}.png"))
+    return made
+
+
+def widths(axes):
+    return [[round(bar.get_width()) for bar in bars] for bars in axes.containers]
+
+
+def test_intention_bars_stack_the_splits():
+    distribution = intention_distribution(load_dataset())
+    (axes,) = figures.intention_bars(distribution).axes
+    assert widths(axes) == [distribution[split].tolist() for split in ("train", "valid", "test")]
+    starts = [[round(bar.get_x()) for bar in bars] for bars in axes.containers]
+    assert starts[2] == (distribution["train"] + distribution["valid"]).tolist()
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(distribution.index)
+    assert axes.yaxis_inverted()  # the commonest on top
+
+
+def test_a_contact_sheet_shows_each_sticker_on_white(stickers):
+    figure = figures.contact_sheet(stickers, ["a", "b", "c"], columns=2)
+    shown = [axes for axes in figure.axes if axes.images]
+    assert (len(figure.axes), len(shown), [axes.get_title() for axes in shown]) == (4, 3, ["a", "b", "c"])
+    pixels = np.asarray(shown[0].images[0].get_array())
+    assert pixels.shape == (20, 20, 3)
+    assert pixels[5, 2].tolist() == [255, 0, 0] and pixels[5, 15].tolist() == [255, 255, 255]
+    assert len(figures.contact_sheet(stickers, columns=3).axes) == 3
+
+
+def test_a_score_histogram_has_a_line_at_the_threshold():
+    scores = {"train": [0.1, 0.5, 0.5, 0.9], "test": [0.3]}
+    (axes,) = figures.score_histogram(scores, 0.42, "cosine").axes
+    (line,) = axes.lines
+    assert line.get_xdata() == [0.42, 0.42]
+    assert axes.get_xlabel() == "cosine"
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == {"train", "test"}
+    # density over bins of 1/40: a half of the four scores lies in the bin of 0.5
+    top = max(
+        patch.get_xy()[:, 1].max() for patch in axes.patches if len(patch.get_xy()) and patch.get_xy()[:, 1].max() < 30
+    )
+    assert top == pytest.approx(0.5 * 40)
+
+
+def test_accuracy_bars_have_one_group_a_row():
+    frame = pd.DataFrame({"train": [50.0, 60.0], "chance": [5.0, 6.0]}, index=["gesture", "posture"])
+    (axes,) = figures.accuracy_bars(frame).axes
+    assert [[bar.get_height() for bar in bars] for bars in axes.containers] == [[50, 60], [5, 6]]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["gesture", "posture"]
+
+
+def test_a_heat_map_shows_its_matrix():
+    matrix = pd.DataFrame([[0.25, 0.75], [0.0, 1.0]], index=["a", "b"], columns=["c", "d"])
+    axes = figures.heat_map(matrix, "tagged", "drawn").axes[0]
+    assert np.asarray(axes.collections[0].get_array()).ravel().tolist() == [0.25, 0.75, 0, 1]
+    assert axes.collections[0].get_clim() == (0, 1)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("tagged", "drawn")
+
+
+def test_training_curves_mark_the_selected_epoch():
+    histories = {
+        seed: [{"epoch": e, "retrieval": 1 / e, "intention": 2 / e, "valid_mAP": 0.1 * e + seed} for e in (1, 2, 3)]
+        for seed in (0, 4)
+    }
+    figure = figures.training_curves(histories, {0: 2, 4: 3})
+    assert [axes.get_title() for axes in figure.axes] == [
+        "retrieval loss, train",
+        "intention loss, train",
+        "mAP, valid",
+    ]
+    curves = figure.axes[2].lines[::2]
+    assert [line.get_ydata().tolist() for line in curves] == [[0.1, 0.2, 0.1 * 3], [4.1, 4.2, 0.1 * 3 + 4]]
+    dots = [(line.get_xdata()[0], line.get_ydata()[0]) for line in figure.axes[2].lines[1::2]]
+    assert dots == [(2, 0.2), (3, 0.1 * 3 + 4)]
+
+
+def test_result_points_carry_their_intervals():
+    columns = pd.MultiIndex.from_product([["mAP", "hit@1"], ["mean", "low", "high"]])
+    frame = pd.DataFrame([[10, 8, 13, 1, 0, 2], [30, 25, 31, 3, 2, 5]], ["Random", "Int-RA"], columns, dtype=float)
+    figure = figures.results_points(frame, ["hit@1", "mAP"])
+    assert [axes.get_title() for axes in figure.axes] == ["hit@1", "mAP"]
+    points, _, (bars,) = figure.axes[1].containers[0]
+    assert points.get_xdata().tolist() == [30, 10]  # drawn from below, so the first row stands on top
+    assert [segment[:, 0].tolist() for segment in bars.get_segments()] == [[25, 31], [8, 13]]
+    assert len(figures.results_points(frame, ["mAP"]).axes) == 1
+
+
+def test_lift_points_carry_their_intervals():
+    frame = pd.DataFrame({"lift": [1.5, 0.8], "low": [1.2, 0.7], "high": [1.9, 0.85]}, index=["face", "hand"])
+    (axes,) = figures.lift_points(frame).axes
+    points, _, (bars,) = axes.containers[0]
+    assert points.get_xdata().tolist() == [1.5, 0.8]
+    found = np.array([segment[:, 0] for segment in bars.get_segments()])
+    assert found == pytest.approx(np.array([[1.2, 1.9], [0.7, 0.85]]))
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"] == [1]
+
+
+def test_relation_scores_lie_exactly_over_their_sticker(stickers):
+    scores = [np.array([0.1, 0.2, 0.3, 0.4]), np.full(9, 1 / 9)]
+    figure = figures.relation_overlays(stickers[:2], scores, ["a", "b"], columns=2)
+    for axes, score in zip(figure.axes, scores, strict=True):
+        picture, overlay = axes.images
+        assert overlay.get_extent() == picture.get_extent()  # the corners of the regions are those of the picture
+        side = round(len(score) ** 0.5)
+        assert np.asarray(overlay.get_array()).tolist() == score.reshape(side, side).tolist()
+    # the origin is above: the first region is the upper left one
+    left, right, bottom, top = figure.axes[0].images[1].get_extent()
+    assert left < right and top < bottom and figure.axes[0].yaxis_inverted()
+
+
+def test_the_style_has_chinese_glyphs():
+    figures.use_style()
+    assert mpl.rcParams["font.family"][0] == "Noto Sans SC"
+    path = Path(font_manager.findfont("Noto Sans SC", fallback_to_default=False))
+    font = font_manager.get_font(str(path))
+    assert all(font.get_char_index(ord(c)) for c in "悲痛如释重负，！Aé1")

@@ -1,0 +1,193 @@
+"""Records are written whole or not at all, never select on test, and know which code made them."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from intra import records
+from intra.config import RunConfig
+from intra.errors import IntraError
+from intra.evaluation import write_run
+from intra.records import read_record, run_name, written_whole
+
+SELECTED = {"split": "valid", "metric": "mAP", "value": 0.5, "epoch": 3}
+CONTENT = {
+    "config": RunConfig(system="oracle", seed=4).as_dict(),
+    "selection": SELECTED,
+    "history": [],
+    "metrics": {"intention": {"mAP": 0.25}, "exact": {"mAP": 0.125}},
+}
+
+
+def write_record(path, **changes):
+    path.mkdir(parents=True, exist_ok=True)
+    content = {name: value for name, value in (CONTENT | changes).items() if value != "removed"}
+    (path / "record.json").write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+# --- written whole --------------------------------------------------------------------------------------------
+
+
+def test_a_folder_appears_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "mini" / "main" / "run"
+    with written_whole(path) as folder:
+        (folder / "a.txt").write_text("a")
+        (folder / "b").mkdir()
+        (folder / "b" / "c.txt").write_text("c")
+        assert not path.exists()
+        assert folder.parent == path.parent  # on one disk, so that it can be moved in one step
+    assert sorted(p.relative_to(path).as_posix() for p in path.rglob("*")) == ["a.txt", "b", "b/c.txt"]
+    assert os.listdir(path.parent) == ["run"]
+
+
+def test_a_whole_folder_replaces_an_older_one(tmp_path):
+    for name in ("old.txt", "new.txt"):
+        with written_whole(tmp_path / "run") as folder:
+            (folder / name).write_text(name)
+    assert os.listdir(tmp_path / "run") == ["new.txt"]
+    assert os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_block_that_fails_leaves_nothing_behind_and_the_older_folder_as_it_was(tmp_path, error):
+    with pytest.raises(error), written_whole(tmp_path / "first") as folder:
+        (folder / "half.txt").write_text("half")
+        raise error
+    assert os.listdir(tmp_path) == []
+    with written_whole(tmp_path / "run") as folder:
+        (folder / "whole.txt").write_text("whole")
+    with pytest.raises(error), written_whole(tmp_path / "run") as folder:
+        (folder / "half.txt").write_text("half")
+        raise error
+    assert os.listdir(tmp_path) == ["run"]
+    assert os.listdir(tmp_path / "run") == ["whole.txt"]
+
+
+# --- reading --------------------------------------------------------------------------------------------------
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    path = write_record(tmp_path / "mini" / "main" / "oracle")
+    run = {"c1": {"s2": 1.0, "s1": 0.5}}
+    write_run(path / "test.run.gz", run, "tag")
+    record = read_record(path)
+    assert record.config == RunConfig(system="oracle", seed=4)
+    assert (record.system, record.seed, record.metrics) == ("oracle", 4, CONTENT["metrics"])
+    assert record.run() == run
+    assert record.root == tmp_path / "mini"
+    assert record.details() == {}
+    np.savez_compressed(path / "details.npz", scores=np.arange(3, dtype=np.float16))
+    assert record.details()["scores"].tolist() == [0, 1, 2]
+
+
+def test_a_control_selects_nothing(tmp_path):
+    assert read_record(write_record(tmp_path / "random", selection=None)).content["selection"] is None
+
+
+def test_a_record_that_selected_on_test_is_refused(tmp_path):
+    path = write_record(tmp_path / "run", selection=SELECTED | {"split": "test"})
+    with pytest.raises(IntraError) as error:
+        read_record(path)
+    assert str(error.value) == f"{path}/record.json: selection.split: 'test', expected 'valid'"
+
+
+@pytest.mark.parametrize("part", CONTENT)
+def test_an_incomplete_record_is_refused(tmp_path, part):
+    path = write_record(tmp_path / "run", **{part: "removed"})
+    with pytest.raises(IntraError) as error:
+        read_record(path)
+    assert str(error.value) == f"{path}/record.json: {part}: is missing"
+
+
+@pytest.mark.parametrize("data", [b'{"config": ', b"\xff\xfe", b"[]"])
+def test_a_broken_record_is_told_in_one_line(tmp_path, data):
+    (tmp_path / "record.json").write_bytes(data)
+    with pytest.raises(IntraError, match=r"record\.json: ") as error:
+        read_record(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_without_record_is_told_in_one_line(tmp_path):
+    with pytest.raises(IntraError, match=r"none: holds no record\.json$"):
+        read_record(tmp_path / "none")
+
+
+def test_different_configs_have_different_names():
+    configs = [RunConfig(system=s, seed=n, window=w) for s in ("random", "oracle") for n in (0, 1) for w in (5, 6)]
+    assert len({run_name(config) for config in configs}) == 8
+    assert run_name(configs[0]) == f"random-seed0-{configs[0].digest()}"
+
+
+# --- the digest of the code -----------------------------------------------------------------------------------
+
+CODE = {
+    "models/net.py": '"""A net."""\n\n\ndef forward(x):\n    """Add one."""\n    # really\n    return x + 1\n',
+    "losses.py": "MARGIN = 0.2\n",
+    "figures.py": "COLOUR = 'red'\n",
+    "replystickers/design.py": "SEED = 1\n",
+}
+
+
+@pytest.fixture
+def digest(tmp_path, monkeypatch):
+    """Digest of the small package above, some files changed, added or (None) removed."""
+    monkeypatch.setattr(records, "PACKAGE", tmp_path / "intra")
+    made = []
+
+    def measure(**changes):
+        package = tmp_path / f"{len(made)}" / "intra"
+        monkeypatch.setattr(records, "PACKAGE", package)
+        for name, source in (CODE | {name.replace("__", "/") + ".py": text for name, text in changes.items()}).items():
+            if source is not None:
+                (package / name).parent.mkdir(parents=True, exist_ok=True)
+                (package / name).write_text(source, encoding="utf-8")
+        records.code_digest.cache_clear()
+        made.append(records.code_digest())
+        return made[-1]
+
+    yield measure
+    records.code_digest.cache_clear()  # the next test asks about the real package
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"models__net": "def forward(x):\n    return x + 1\n"},
+        {
+            "models__net": '"""Other words."""\ndef forward( x ):\n'
+            '    """Over\n    lines."""\n    return (x\n        + 1)  # so\n'
+        },
+        {"losses": '# a comment\n\nMARGIN = .2\n"""What the margin is."""\n'},
+        {"figures": "COLOUR = 'blue'\n"},
+        {"replystickers__design": "SEED = 2\n"},
+        {"tables": "new = True\n"},
+        {"data__statistics": "shown = True\n"},
+    ],
+)
+def test_the_digest_ignores_words_and_what_is_only_shown(digest, changes):
+    assert digest() == digest(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"models__net": "def forward(x):\n    return x + 2\n"},
+        {"models__net": "def forward(x, y=1):\n    return x + 1\n"},
+        {"losses": "MARGIN = 0.3\n"},
+        {"losses": 'MARGIN = 0.2\nNAME = "margin"\n'},
+        {"losses": None},
+        {"losses": None, "loss": "MARGIN = 0.2\n"},
+        {"models__figures": "COLOUR = 'red'\n"},
+        {"models__new": ""},
+    ],
+)
+def test_the_digest_changes_with_the_code(digest, changes):
+    assert digest() != digest(**changes)
+
+
+def test_a_string_that_is_used_is_code(digest):
+    assert digest(losses='NAME = "a"\n') != digest(losses='NAME = "b"\n')
+    assert digest(losses='def f():\n    return "a"\n') != digest(losses='def f():\n    return "b"\n')

@@ -1,0 +1,62 @@
+import ast
+import re
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from intra import report
+from intra.claims import HOLDS, Claim
+from intra.errors import IntraError
+from intra.paths import NOTEBOOKS
+from intra.report import check_parameters
+
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+def fresh_namespace(**parameters):
+    """What a kernel's globals hold before the first import of a notebook."""
+    return {"In": [], "Out": {}, "get_ipython": None, "_i1": "", "__name__": "__main__", **parameters}
+
+
+def test_known_parameters_pass():
+    check_parameters(fresh_namespace(profile="mini", seeds=[0]), "profile", "seeds")
+
+
+def test_a_misspelt_parameter_is_named_with_the_nearest_known_one():
+    with pytest.raises(IntraError, match=r"unknown parameter 'seds' \(did you mean 'seeds'\?\)"):
+        check_parameters(fresh_namespace(profile="mini", seeds=[0], seds=[1]), "profile", "seeds")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_every_notebook_checks_exactly_its_parameters(path):
+    code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    assigned = [target.id for node in ast.parse(code[0].source).body for target in node.targets]
+    assert re.findall(r'"(\w+)"', code[1].source.split("check_parameters(globals(), ")[1]) == assigned
+
+
+def test_an_error_is_one_line_in_a_notebook():
+    assert IntraError("no such thing")._render_traceback_() == ["IntraError: no such thing"]
+
+
+@pytest.fixture
+def glued(monkeypatch):
+    kept = {}
+    monkeypatch.setattr(report, "glue", lambda name, value, display: kept.update({name: value}))
+    monkeypatch.setattr(report, "display", lambda shown: kept.setdefault("shown", []).append(shown))
+    return kept
+
+
+def test_glued_numbers_are_plain_python(glued, capsys):
+    report.glue_numbers({"a": np.float64(0.123456), "b": 3, "c": np.float32(2)})
+    assert {name: type(value) for name, value in glued.items()} == {"a": float, "b": int, "c": float}
+    assert capsys.readouterr().out == "a = 0.1235\nb = 3\nc = 2.0\n"
+
+
+def test_a_claim_is_shown_as_one_row_and_its_verdict_glued(glued):
+    report.show_claim(Claim("C9", "it works", "yes", "yes, 3.0", HOLDS))
+    (frame,) = glued["shown"]
+    assert glued["verdict_C9"] == HOLDS
+    pd.testing.assert_index_equal(frame.index, pd.Index(["C9"]))
+    assert frame.loc["C9", "ours"] == "yes, 3.0"
