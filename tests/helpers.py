@@ -88,8 +88,29 @@ def cache(session_cache, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def smoke(session_cache, tmp_path_factory):
-    """Records of the study `main` with the smoke profile and two seeds."""
+def other_process(tmp_path_factory):
+    """Another process that makes the smoke study with seed 0 and an empty cache, while this one goes on."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    command = [sys.executable, "-m", "intra.cli", "study", "main", "--profile", "smoke", "--seeds", "0", "--json"]
+    with (folder / "stdout").open("w") as stdout, (folder / "stderr").open("w") as stderr:
+        process = subprocess.Popen(
+            [*command, "--out", str(folder / "records")],
+            cwd=folder,
+            env=os.environ | {"INTRA_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)},
+            stdout=stdout,
+            stderr=stderr,
+        )
+    yield folder, process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="session")
+def smoke(session_cache, tmp_path_factory, other_process):
+    """Records of the study `main` with the smoke profile and two seeds.
+
+    It starts the other process first, because both spend most of their time importing torch.
+    """
     from intra.study import run_study
 
     with pytest.MonkeyPatch.context() as patch:
@@ -98,21 +119,8 @@ def smoke(session_cache, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def elsewhere(tmp_path_factory):
-    """The same study with seed 0, made by the command line in another process with an empty cache.
-
-    Returns:
-        The folder with `cache` and `records`, and the finished process.
-    """
-    folder = tmp_path_factory.mktemp("elsewhere")
-    command = [sys.executable, "-m", "intra.cli", "study", "main", "--profile", "smoke", "--seeds", "0", "--json"]
-    environment = os.environ | {"INTRA_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*command, "--out", str(folder / "records")],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return folder, done
+def elsewhere(other_process):
+    """Folder of the other process (`cache`, `records`, `stdout`, `stderr`), when it has ended well."""
+    folder, process = other_process
+    assert process.wait(timeout=300) == 0, (folder / "stderr").read_text()
+    return folder

@@ -115,8 +115,8 @@ def written(file, data, sealed=True):
 def cut_in_half(folder):
     path = folder / "images/s1.png"
     noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
-    Image.fromarray(noise).save(path)
-    path.write_bytes(path.read_bytes()[:-2000])
+    Image.fromarray(noise).save(path, "JPEG")
+    path.write_bytes(path.read_bytes()[:-500])
     seal(folder)
 
 
@@ -322,7 +322,7 @@ def test_all_faults_are_found_in_one_pass(folder):
     # one fault a line: no line hides the fault of another
     changed(CONVERSATIONS, 1, sender=7)(folder)
     changed(CONVERSATIONS, 2, usage="answer", intention="happiness")(folder)
-    changed(CONVERSATIONS, 3, zeta=1, alpha=2)(folder)
+    changed(CONVERSATIONS, 3, zeta=1, beta=1, eta=1, delta=1, alpha=2)(folder)
     changed(CONVERSATIONS, 4, sticker="s3", cue=9)(folder)
     changed(CONVERSATIONS, 5, cue=1, utterances=[{"user": "", "text": " "}])(folder)
     changed(STICKERS, 4, split="dev")(folder)
@@ -334,6 +334,9 @@ def test_all_faults_are_found_in_one_pass(folder):
         "conversations.jsonl:2: usage",
         "conversations.jsonl:2: intention",
         "conversations.jsonl:3: alpha",
+        "conversations.jsonl:3: beta",
+        "conversations.jsonl:3: delta",
+        "conversations.jsonl:3: eta",
         "conversations.jsonl:3: zeta",
         "conversations.jsonl:4: sticker",
         "conversations.jsonl:4: cue",

@@ -126,10 +126,10 @@ def test_attention_by_hand():
 
 
 def test_relation_scores_by_hand():
-    attention = torch.tensor([[[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]], [[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]]])
-    described = torch.tensor([[True, True], [True, False]])
+    attention = torch.tensor([[[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]]] * 2 + [[[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]])
+    described = torch.tensor([[True, True], [True, False], [True, False]])
     # Both attributes: the maxima are 0.6, 0.3, 0.6, which sum to 1.5. The first alone: its row as it is.
-    expected = np.array([[0.4, 0.2, 0.4], [0.6, 0.3, 0.1]])
+    expected = np.array([[0.4, 0.2, 0.4], [0.6, 0.3, 0.1], [1.0, 0.0, 0.0]])
     assert RelationAwareSticker.relation_scores(attention, described).numpy() == pytest.approx(expected)
 
 
@@ -204,6 +204,13 @@ def test_intention_logits_against_loops(texts):
     weight, bias = predictor.classifier.weight, predictor.classifier.bias
     expected = np.array([matvec(weight, text, bias) for text in texts.tolist()])
     assert predictor(texts).detach().numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_dropout_hides_text_in_training_alone(texts):
+    predictor = IntentionPredictor(E, C, dropout=0.5)
+    plain = predictor.classifier(texts)
+    assert not torch.equal(predictor(texts), plain)
+    assert torch.equal(predictor.eval()(texts), plain)
 
 
 def test_label_query_is_the_projected_label_of_the_likeliest_intention():

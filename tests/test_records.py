@@ -179,7 +179,7 @@ def test_the_digest_ignores_words_and_what_is_only_shown(digest, changes):
         {"losses": "MARGIN = 0.3\n"},
         {"losses": 'MARGIN = 0.2\nNAME = "margin"\n'},
         {"losses": None},
-        {"losses": None, "loss": "MARGIN = 0.2\n"},
+        {"models__net": None, "models__network": CODE["models/net.py"]},
         {"models__figures": "COLOUR = 'red'\n"},
         {"models__new": ""},
     ],

@@ -89,6 +89,10 @@ def test_intentions_are_listed_commonest_first_with_those_that_never_occur():
     assert list(distribution.index) == ["joy", "fear", "anger"]
     assert distribution.to_numpy().tolist() == [[2, 0, 0], [1, 0, 1], [0, 0, 0]]
     assert list(distribution.columns) == ["train", "valid", "test"]
+    dataset = load_dataset()
+    counts = {name: sum(c.intention == name for c in dataset.conversations) for name in dataset.intentions}
+    assert len(set(counts.values())) < 28  # there are ties
+    assert list(intention_distribution(dataset).index) == sorted(counts, key=lambda name: -counts[name])
 
 
 def test_the_place_of_a_cue_is_counted_from_the_end():

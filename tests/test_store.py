@@ -1,12 +1,15 @@
 """The store of generated text: asks once, survives being killed anywhere, and refuses what is broken."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from intra.errors import IntraError
 from intra.generation.store import GenerationStore, request_key
+from intra.paths import ROOT
 
 REQUESTS = [{"task": "t", "text": text} for text in ("早", "好", "吗\u2028呀", "嗯", "哦")]
 
@@ -89,19 +92,34 @@ def test_a_file_cut_at_any_byte_is_completed(path):
         assert [entry["result"] for entry in entries] == ANSWERS[:3], cut
 
 
+def test_a_killed_process_leaves_every_answer_that_it_got(path):
+    code = (
+        "import os, sys; from pathlib import Path; from intra.generation.store import GenerationStore\n"
+        "def produce(requests):\n"
+        "    yield {'answer': 1}\n"
+        "    yield {'answer': 2}\n"
+        "    os._exit(9)\n"  # as a kill does it: nothing is closed, nothing is flushed
+        "GenerationStore(Path(sys.argv[1])).fetch([{'n': 1}, {'n': 2}, {'n': 3}], produce)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=False)
+    assert done.returncode == 9
+    assert [entry["result"] for entry in GenerationStore(path).entries()] == [{"answer": 1}, {"answer": 2}]
+
+
+@pytest.mark.parametrize("place", [0, 2, 3])
 @pytest.mark.parametrize("line", [b"{", b"", b"[]", b'{"key": "k"}', b"\xff\xfe"])
-def test_a_broken_line_that_is_not_the_last_is_told(path, line):
+def test_a_broken_line_that_is_not_the_last_is_told(path, line, place):
     GenerationStore(path).fetch(REQUESTS, Source())
     lines = path.read_bytes().split(b"\n")
-    lines[2] = line
+    lines[place] = line
     path.write_bytes(b"\n".join(lines))
     with pytest.raises(IntraError) as error:
         GenerationStore(path)
-    assert str(error.value) == f"{path}:3: is no store entry; delete the line"
-    path.write_bytes(b"\n".join(lines[:2] + lines[3:]))  # as told
+    assert str(error.value) == f"{path}:{place + 1}: is no store entry; delete the line"
+    path.write_bytes(b"\n".join(lines[:place] + lines[place + 1 :]))  # as told
     source = Source()
     assert GenerationStore(path).fetch(REQUESTS, source) == ANSWERS
-    assert source.asked == [REQUESTS[2]["text"]]
+    assert source.asked == [REQUESTS[place]["text"]]
 
 
 def test_entries_hold_what_was_asked_beside_what_was_answered(path):

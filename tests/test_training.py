@@ -98,7 +98,7 @@ def test_an_epoch_sees_every_query_once_in_a_new_order():
     script = Script([1] * 3)
     done = script.run(queries=7, epochs=3, patience=9)
     assert [len(batch) for batch in script.batches] == [2, 2, 2, 1] * 3
-    epochs = [sum(script.batches[4 * n : 4 * n + 4], []) for n in range(3)]
+    epochs = [[row for batch in script.batches[4 * n : 4 * n + 4] for row in batch] for n in range(3)]
     assert [sorted(epoch) for epoch in epochs] == [list(range(7))] * 3
     assert epochs[0] != epochs[1] != epochs[2]
     # A loss that is the mean row number of its batch has the mean (0 + ... + 6) / 7 = 3, the short batch included.
@@ -165,9 +165,7 @@ def test_keeps_the_best_epoch(toy_features, toy_config):
 
 def test_weights_of_the_losses_scale_the_losses(toy, toy_config):
     _, plain = trained(toy, toy_config.with_changes(epochs=1, batch_size=64))
-    _, scaled = trained(
-        toy, toy_config.with_changes(epochs=1, batch_size=64, weight_retrieval=0.5, weight_intention=3)
-    )
+    _, scaled = trained(toy, toy_config.with_changes(epochs=1, batch_size=64, weight_retrieval=0.5, weight_intention=3))
     assert scaled.history[0]["retrieval"] == pytest.approx(plain.history[0]["retrieval"] / 2)
     assert scaled.history[0]["intention"] == pytest.approx(plain.history[0]["intention"] * 3)
 
@@ -184,6 +182,19 @@ def test_same_config_same_bits_and_another_seed_others(toy, toy_config):
     assert history == same_history
     assert not np.array_equal(scores, other_scores)
     assert history != other_history
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_training_uses_up_nobody_elses_random_numbers(dropout, toy, toy_config):
+    before = torch.get_rng_state()
+    trained(toy, toy_config.with_changes(epochs=1, dropout=dropout))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_dropout_is_on_while_training(toy, toy_config):
+    _, without = trained(toy, toy_config.with_changes(epochs=1, dropout=0.0))
+    _, with_dropout = trained(toy, toy_config.with_changes(epochs=1, dropout=0.5))
+    assert without.history[0]["intention"] != with_dropout.history[0]["intention"]
 
 
 def test_the_test_split_is_not_looked_at(toy, toy_config):
@@ -212,6 +223,6 @@ def test_label_features_are_not_trained(toy, toy_config):
 
 
 def test_a_training_that_diverges_is_one_line(toy, toy_config):
-    with pytest.raises(IntraError, match="not finite.*learning_rate") as caught:
+    with pytest.raises(IntraError, match=r"not finite.*learning_rate") as caught:
         trained(toy, toy_config.with_changes(learning_rate=1e30))
     assert "\n" not in str(caught.value)

@@ -25,8 +25,8 @@ def encoded(frames, kind, **arguments):
 def pictures(tmp_path_factory):
     """Seven pictures of various sizes, modes and formats."""
     folder, rng, paths = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0), []
-    kinds = [("RGB", "png"), ("RGBA", "png"), ("L", "png"), ("RGB", "jpg"), ("RGBA", "webp"), ("P", "gif"), ("1", "bmp")]
-    for number, (mode, ending) in enumerate(kinds):
+    kinds = {"RGB": "png", "RGBA": "png", "L": "png", "YCbCr": "jpg", "LA": "webp", "P": "gif", "1": "bmp"}
+    for number, (mode, ending) in enumerate(kinds.items()):
         size = (int(rng.integers(20, 60)), int(rng.integers(20, 60)), 4)
         paths.append(folder / f"{number}.{ending}")
         Image.fromarray(rng.integers(0, 256, size, np.uint8), "RGBA").convert(mode).save(paths[-1])

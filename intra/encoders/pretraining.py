@@ -31,7 +31,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
@@ -69,7 +69,7 @@ logger = logging.getLogger("intra.pretraining")
 class Settings:
     """What decides the weights, beside the data."""
 
-    epochs: int = 20
+    epochs: int = 30
     batch_size: int = 32
     learning_rate: float = 7e-4
     weight_decay: float = 0.05
@@ -487,9 +487,7 @@ def _replace(path: Path, write) -> None:
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's weights as safetensors in half precision, whole or not at all."""
     half = {name: tensor.detach().half().contiguous() for name, tensor in module.state_dict().items()}
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    save_file(half, unfinished)
-    os.replace(unfinished, path)
+    _replace(path, lambda file: file.write(save(half)))
 
 
 def rounded(learner: Learner) -> Learner:
@@ -553,8 +551,6 @@ def run(settings: Settings, drawings: int, validations: int, folder: Path | None
 
 
 def _write(learner: Learner, record: dict, folder: Path | None) -> None:
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / path.name if folder else path for path in (STICKER_VIT_WEIGHTS, TAGGER_WEIGHTS, RECORD)]
     save_weights(learner.tower, paths[0])
     save_weights(learner.tagger, paths[1])
@@ -567,9 +563,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m intra.encoders.pretraining",
         description="Train the packaged vision encoder and tagger on drawings. A training that was cut off goes on.",
     )
-    parser.add_argument("--drawings", type=int, default=8000, help="to learn from (default: %(default)s)")
+    parser.add_argument("--drawings", type=int, default=14000, help="to learn from (default: %(default)s)")
     parser.add_argument("--validation", type=int, default=600, help="to measure on (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=20, help="passes over them (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=30, help="passes over them (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of batches and augmentation (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="folder for the files (default: replace the package's)")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
@@ -130,8 +131,9 @@ def load_tagger(weights: Path | None, width: int) -> StickerTagger:
     if weights is not None:
         try:
             tagger.load_state_dict(load_file(weights))
-        except RuntimeError as error:
-            raise IntraError(f"{weights}: does not fit the tagger: {str(error).splitlines()[0]}") from None
+        except (RuntimeError, SafetensorError) as error:
+            why = str(error).splitlines()[-1].strip()  # torch names the tensor in the last line
+            raise IntraError(f"{weights}: does not fit the tagger: {why}") from None
     return tagger.eval()
 
 

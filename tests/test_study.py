@@ -1,0 +1,413 @@
+"""Studies end to end with the smoke profile: records, going on after an interruption, determinism."""
+
+import gzip
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from intra import running, study
+from intra.config import RunConfig
+from intra.data.reader import profile_dataset
+from intra.data.schema import SPLITS
+from intra.errors import IntraError
+from intra.evaluation import make_qrels, match_metrics
+from intra.generation.attributes import ATTRIBUTES
+from intra.metrics import METRICS
+from intra.models import SYSTEMS
+from intra.records import read_record, run_name
+from intra.running import inputs, run_one, score_record
+from intra.study import accept_records, load_study, reference_records, run_study, study_configs
+
+pytest_plugins = ["helpers"]
+CONTROLS = {"random", "majority", "oracle"}
+
+
+@pytest.fixture
+def fresh(smoke, cache, tmp_path):
+    """An empty folder of records, which holds the generated text of the smoke study already."""
+    root = tmp_path / "records"
+    shutil.copytree(smoke[0].root / "generated", root / "smoke" / "generated")
+    return root
+
+
+def runs(root, name="main"):
+    """Names of what lies in the folder of a study, unfinished runs included."""
+    folder = root / "smoke" / name
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """The configs that systems are fitted with from now on."""
+    fitted = []
+
+    def counting(system):
+        class Counting(system):
+            def __init__(self, config, features):
+                super().__init__(config, features)
+                self.own = config
+
+            def fit(self, train, valid):
+                fitted.append(self.own)
+                return super().fit(train, valid)
+
+        return Counting
+
+    for name, system in SYSTEMS.items():
+        monkeypatch.setitem(SYSTEMS, name, counting(system))
+    return fitted
+
+
+# Which runs
+
+
+def test_a_study_is_every_configuration_with_every_seed():
+    configs = study_configs("main", "smoke", (3, 0, 3))
+    assert [(c.system, c.seed) for c in configs] == [
+        (name, seed) for name in ("random", "majority", "int_ra", "oracle") for seed in (3, 0)
+    ]
+    assert {c.profile for c in configs} == {"smoke"}
+    assert {c.system for c in study_configs("main")} == set(SYSTEMS)
+    assert len({run_name(c) for c in study_configs("main")}) == 4 * 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mian",), r"unknown study 'mian' \(did you mean 'main'"),
+        (("main", "smok"), r"unknown profile 'smok' \(did you mean 'smoke'"),
+        (("main", "smoke", ()), r"seeds are \[\]"),
+        (("main", "smoke", (0, -1)), r"seeds are \[0, -1\]"),
+        (("main", "smoke", (0, 1.5)), r"seeds are \[0, 1.5\]"),
+        (("main", "smoke", (True,)), r"seeds are \[True\]"),
+        (("main", "smoke", ("0",)), r"seeds are \['0'\]"),
+    ],
+)
+def test_what_is_no_study_is_one_line(arguments, message, tmp_path):
+    for function in (study_configs, load_study):
+        with pytest.raises(IntraError, match=message) as caught:
+            function(*arguments)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_system_is_one_line_and_leaves_nothing(tmp_path):
+    with pytest.raises(IntraError, match=r"unknown system 'int_r' \(did you mean 'int_ra'"):
+        run_one("train", RunConfig(profile="smoke", system="int_r"), tmp_path / "records")
+    assert not (tmp_path / "records").exists()
+
+
+# What a record holds
+
+
+def test_records_are_whole(smoke):
+    assert [(r.system, r.seed) for r in smoke] == [(c.system, c.seed) for c in study_configs("main", "smoke", (0, 1))]
+    root = smoke[0].root
+    assert runs(root.parent) == sorted(r.path.name for r in smoke)
+    for record in smoke:
+        files = {path.name for path in record.path.iterdir()}
+        trained = set() if record.system in CONTROLS else {"weights.safetensors", "details.npz"}
+        assert files == {"record.json", "test.run.gz"} | trained
+    assert {path.name for path in root.iterdir()} == {"main", "qrels", "generated"}
+    assert {path.name for path in (root / "qrels").iterdir()} == {"intention.qrels", "exact.qrels"}
+    assert {path.name for path in (root / "generated").iterdir()} == {"knowledge.jsonl", "attributes.jsonl"}
+
+
+def test_content_of_the_records(smoke, cache):
+    dataset = profile_dataset("replystickers", "smoke")
+    for record in smoke:
+        content, config = record.content, record.config
+        assert config == RunConfig(profile="smoke", system=record.system, seed=record.seed)
+        assert content["digest"] == config.digest() and record.path.name == run_name(config)
+        assert content["inputs"] == inputs(config)
+        assert content["dataset"] == {
+            "name": dataset.name,
+            "version": dataset.version,
+            "queries": 24,
+            "gallery": len(dataset.split("test").stickers),
+        }
+        assert content["environment"].keys() >= {"python", "torch", "numpy"}
+        assert all(seconds >= 0 for seconds in content["seconds"].values())
+        assert record.metrics.keys() == {"intention", "exact"}
+        assert all(metrics.keys() == METRICS.keys() for metrics in record.metrics.values())
+
+
+def test_inputs_name_code_data_and_parts(cache):
+    found = inputs(RunConfig(profile="smoke"))
+    assert found.keys() == {"code", "dataset", "components"}
+    names = found["components"]
+    assert names.keys() == {"text", "vision", "knowledge", "attributes"}
+    assert names["text"].startswith("tiny-bert") and names["vision"].startswith("tiny-vit@")
+    assert names["text"] in names["knowledge"] and names["vision"] in names["attributes"]
+
+
+def test_selection_is_on_validation(smoke):
+    for record in smoke:
+        selection, history = record.content["selection"], record.content["history"]
+        if record.system in CONTROLS:
+            assert selection is None and history == []
+            continue
+        assert (selection["split"], selection["metric"]) == ("valid", "mAP")
+        values = [entry["valid_mAP"] for entry in history]
+        assert selection["value"] == max(values)
+        assert selection["epoch"] == 1 + values.index(max(values))
+
+
+def by_loops(path, qrels_path):
+    """Every metric from the files of a record, with plain Python alone."""
+    relevant, ranked = {}, {}
+    for line in qrels_path.read_text().splitlines():
+        query, _, sticker, _ = line.split()
+        relevant.setdefault(query, set()).add(sticker)
+    for line in gzip.decompress(path.read_bytes()).decode().splitlines():
+        query, _, sticker, rank, _, _ = line.split()
+        ranked.setdefault(query, []).append(sticker)
+        assert len(ranked[query]) == int(rank)
+    assert relevant.keys() == ranked.keys()
+    sums = dict.fromkeys(METRICS, 0.0)
+    for query, ranking in ranked.items():
+        right = [sticker in relevant[query] for sticker in ranking]
+        assert sum(right) == len(relevant[query])  # the whole gallery is ranked
+        for n in (1, 3, 5):
+            sums[f"hit@{n}"] += any(right[:n])
+        for n in (3, 5):
+            sums[f"precision@{n}"] += sum(right[:n]) / n
+        ranks = [rank for rank, r in enumerate(right, 1) if r]
+        sums["mAP"] += sum(place / rank for place, rank in enumerate(ranks, 1)) / len(ranks)
+        sums["MRR"] += 1 / ranks[0]
+        gain = sum(1 / math.log2(rank + 1) for rank in ranks if rank <= 10)
+        sums["nDCG@10"] += gain / sum(1 / math.log2(rank + 1) for rank in range(1, min(10, len(ranks)) + 1))
+    return {name: total / len(ranked) for name, total in sums.items()}
+
+
+def test_metrics_follow_from_the_ranked_lists(smoke):
+    for record in smoke:
+        for match, metrics in record.metrics.items():
+            expected = by_loops(record.path / "test.run.gz", record.root / "qrels" / f"{match}.qrels")
+            assert metrics == pytest.approx(expected, abs=1e-6), (record.path.name, match)
+
+
+def test_qrels_are_those_of_the_data(smoke):
+    test = profile_dataset("replystickers", "smoke").split("test")
+    labels = {}
+    for sticker in test.stickers:
+        meant = [c.intention for c in test.conversations if c.sticker == sticker.id]
+        labels[sticker.id] = min(set(meant), key=lambda i: (-meant.count(i), test.intentions.index(i)))
+    for match in ("intention", "exact"):
+        expected = []
+        for c in test.conversations:
+            right = {c.sticker}
+            if match == "intention":
+                right |= {sticker for sticker, label in labels.items() if label == c.intention}
+            expected += [f"{c.id} 0 {sticker} 1" for sticker in sorted(right)]
+        assert (smoke[0].root / "qrels" / f"{match}.qrels").read_text().splitlines() == expected
+
+
+def test_the_systems_stand_where_they_must(smoke):
+    value = {(r.system, r.seed): r.metrics["intention"]["mAP"] for r in smoke}
+    assert value["oracle", 0] == value["oracle", 1] == max(value.values())
+    assert value["majority", 0] == value["majority", 1]
+    assert value["random", 0] != value["random", 1]
+
+
+def test_details_are_those_of_the_test_split(smoke):
+    for record in smoke:
+        details = record.details()
+        if record.system in CONTROLS:
+            assert details == {}
+            continue
+        gallery = record.content["dataset"]["gallery"]
+        shapes = {name: array.shape for name, array in details.items()}
+        assert shapes == {
+            "intention_probabilities": (24, 28),
+            "attention": (gallery, 4, 16),
+            "relation_scores": (gallery, 16),
+        }
+        assert all(array.dtype == np.float16 and np.isfinite(array).all() for array in details.values())
+
+
+# Going on
+
+
+def test_what_is_on_record_is_not_made_again(smoke, cache, fits):
+    times = {path: path.stat().st_mtime_ns for path in smoke[0].root.rglob("main/*/*")}
+    lines = []
+    again = run_study("main", "smoke", (0, 1), smoke[0].root.parent, lines.append)
+    assert fits == []
+    assert [r.content for r in again] == [r.content for r in smoke]
+    assert {path: path.stat().st_mtime_ns for path in smoke[0].root.rglob("main/*/*")} == times
+    assert [line.split(":")[0] for line in lines] == [f"{n}/8 {r.path.name}" for n, r in enumerate(smoke, 1)]
+    assert f"test mAP {smoke[0].metrics['intention']['mAP']:.4f}" in lines[0]
+
+
+@pytest.mark.parametrize("moment", ["fit", "write"])
+def test_an_interrupted_study_goes_on_from_the_run_it_was_in(moment, fresh, fits, monkeypatch):
+    """Ctrl-C in the third of four runs, while it is fitted or while its record is written."""
+    names = [run_name(c) for c in study_configs("main", "smoke", (0,))]
+    with monkeypatch.context() as patch:
+        owner, name = (SYSTEMS["int_ra"], "fit") if moment == "fit" else (running, "write_run")
+        original, calls = getattr(owner, name), []
+
+        def interrupted(*arguments):
+            calls.append(arguments)
+            if moment == "fit" or len(calls) == 3:
+                raise KeyboardInterrupt
+            return original(*arguments)
+
+        patch.setattr(owner, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_study("main", "smoke", (0,), fresh)
+    assert runs(fresh) == sorted(names[:2])  # no third one, not even an unfinished folder
+    for name in names[:2]:
+        read_record(fresh / "smoke" / "main" / name)
+    fits.clear()
+    records = run_study("main", "smoke", (0,), fresh)
+    assert [c.system for c in fits] == ["int_ra", "oracle"]
+    assert runs(fresh) == sorted(names) == sorted(r.path.name for r in records)
+
+
+@pytest.mark.parametrize("part", ["code", "dataset", "components"])
+def test_a_record_made_from_something_else_is_made_again(part, fresh, fits):
+    config = RunConfig(profile="smoke", system="majority")
+    record = run_one("main", config, fresh)
+    path = record.path / "record.json"
+    older = json.loads(path.read_text())
+    older["inputs"][part] = "older"
+    path.write_text(json.dumps(older))
+    fits.clear()
+    assert run_one("main", config, fresh).content["inputs"] == record.content["inputs"]
+    assert fits == [config]
+    assert read_record(record.path).content["inputs"] == record.content["inputs"]
+    run_one("main", config, fresh)
+    assert fits == [config]
+
+
+def test_a_broken_record_is_told_and_kept(fresh):
+    config = RunConfig(profile="smoke", system="majority")
+    path = run_one("main", config, fresh).path / "record.json"
+    path.write_text("{")
+    with pytest.raises(IntraError, match=r"record\.json: is no valid JSON"):
+        run_one("main", config, fresh)
+    assert path.read_text() == "{"
+
+
+# The reference
+
+
+@pytest.fixture
+def places(fresh, tmp_path, monkeypatch):
+    """Folders of reference and fresh records that are this test's own."""
+    monkeypatch.setattr(study, "RECORDS", tmp_path / "reference")
+    monkeypatch.setattr(study, "FRESH_RECORDS", fresh)
+    return tmp_path / "reference", fresh
+
+
+def test_the_reference_comes_first(smoke, places, fits):
+    reference, fresh = places
+    kept = reference / "smoke" / "main" / smoke[0].path.name
+    shutil.copytree(smoke[0].path, kept)
+    (kept / "record.json").write_text(json.dumps(smoke[0].content | {"inputs": "those of last year"}))
+    shutil.copytree(smoke[1].path, fresh / "smoke" / "main" / smoke[1].path.name)
+    records = load_study("main", "smoke", (0, 1))
+    assert records[0].path == kept and records[0].content["inputs"] == "those of last year"
+    assert {r.path.parents[2] for r in records[1:]} == {fresh}
+    assert [(c.system, c.seed) for c in fits] == [(r.system, r.seed) for r in smoke[2:]]  # neither of the first two
+    assert [r.path.name for r in records] == [r.path.name for r in smoke]
+    assert [r.path for r in reference_records("main", "smoke")] == [kept]
+
+
+def test_accepting_makes_the_reference(smoke, places, monkeypatch):
+    reference, fresh = places
+    monkeypatch.setattr(study, "study_configs", lambda name, profile: study_configs(name, profile, (0, 1)))
+    assert reference_records("main", "smoke") == []
+    with pytest.raises(IntraError, match=r"holds no record\.json"):
+        accept_records("main", print, "smoke")
+    assert not reference.exists()
+    shutil.copytree(smoke[0].root, fresh / "smoke", dirs_exist_ok=True)
+    shutil.copytree(smoke[0].path, fresh / "smoke" / "main" / "random-seed9-of-another-day")
+    (fresh / "smoke" / "train").mkdir()
+    (reference / "smoke" / "main" / "an-older-run").mkdir(parents=True)
+    lines = []
+    accept_records("main", lines.append, "smoke")
+    assert lines == ["8 records accepted"]
+    accepted = reference_records("main", "smoke")
+    assert {r.path.name for r in accepted} == {r.path.name for r in smoke} == set(runs(reference))
+    assert {r.path.name: r.content for r in accepted} == {r.path.name: r.content for r in smoke}
+    assert {path.name for path in (reference / "smoke").iterdir()} == {"main", "qrels", "generated"}
+    assert not list(reference.rglob("weights.safetensors"))
+    assert list(fresh.rglob("weights.safetensors"))
+
+
+def test_records_of_other_inputs_are_not_accepted(smoke, places, monkeypatch):
+    reference, fresh = places
+    monkeypatch.setattr(study, "study_configs", lambda name, profile: study_configs(name, profile, (0, 1)))
+    shutil.copytree(smoke[0].root, fresh / "smoke", dirs_exist_ok=True)
+    path = fresh / "smoke" / "main" / smoke[5].path.name / "record.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"inputs": content["inputs"] | {"code": "older"}}))
+    with pytest.raises(IntraError, match=smoke[5].path.name):
+        accept_records("main", print, "smoke")
+    assert not reference.exists()
+
+
+# Determinism
+
+
+def test_another_process_makes_the_same_records(smoke, elsewhere):
+    """Two fresh folders, two processes, two caches: the same bytes, and records that differ in seconds alone."""
+    here = [record for record in smoke if record.seed == 0]
+    assert runs(elsewhere / "records") == sorted(r.path.name for r in here)
+    for record in here:
+        other = read_record(elsewhere / "records" / "smoke" / "main" / record.path.name)
+        one, two = dict(record.content), dict(other.content)
+        one.pop("seconds"), two.pop("seconds")
+        assert one == two
+        for name in ("test.run.gz", "weights.safetensors"):
+            if (record.path / name).exists():
+                assert (record.path / name).read_bytes() == (other.path / name).read_bytes()
+        assert record.details().keys() == other.details().keys()
+        for name, array in record.details().items():
+            assert np.array_equal(array, other.details()[name])
+    for path in [*record.root.glob("qrels/*"), *record.root.glob("generated/*")]:
+        assert path.read_bytes() == (other.root / path.parent.name / path.name).read_bytes()
+
+
+# Scoring records anew
+
+
+def test_a_record_scored_anew_is_the_record(smoke, cache):
+    for record in smoke:
+        dataset, run = score_record(record, "test")
+        assert match_metrics(run, dataset, "test") == record.metrics
+        assert [list(ranking) for ranking in run.values()] == [list(ranking) for ranking in record.run().values()]
+
+
+def test_scoring_the_validation_split_gives_what_was_selected_by(smoke, cache):
+    record = next(r for r in smoke if r.system == "int_ra")
+    dataset, run = score_record(record, "valid")
+    assert run.keys() == make_qrels(dataset, "valid", "exact").keys()
+    found = match_metrics(run, dataset, "valid")["intention"]["mAP"]
+    assert found == pytest.approx(record.content["selection"]["value"], abs=1e-6)
+
+
+def test_a_record_without_its_weights_is_one_line(fresh, smoke):
+    record = next(r for r in smoke if r.system == "int_ra")
+    path = fresh / "smoke" / "main" / record.path.name
+    shutil.copytree(record.path, path, ignore=shutil.ignore_patterns("weights*"))
+    with pytest.raises(IntraError, match=r"weights\.safetensors: "):
+        score_record(read_record(path), "test")
+
+
+# Generated text
+
+
+def test_generated_text_of_the_whole_data_set(places):
+    dataset = profile_dataset("replystickers", "smoke")
+    knowledge, attributes = study.load_knowledge("smoke"), study.load_attributes("smoke")
+    assert len(knowledge) == len(dataset.conversations) == 24 * len(SPLITS)
+    assert len(attributes) == len(dataset.stickers)
+    assert any(k.text for k in knowledge)
+    assert all(getattr(a, name) == () for a in attributes for name in ATTRIBUTES if name == "verbal")  # no reader
+    assert all(a.gesture and a.posture and a.facial_expression for a in attributes)
