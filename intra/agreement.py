@@ -14,7 +14,7 @@ SPREAD = 2.0
 
 
 def agreement(reference: Sequence[Record], fresh: Sequence[Record]) -> pd.DataFrame:
-    """Compare mAP (intention match, test) of runs with one config.
+    """Compare mAP (intention match, test) of two times the runs of one study.
 
     Returns:
         One row a system that both hold: how many runs, the reference's mean and spread over seeds, the fresh

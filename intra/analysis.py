@@ -134,7 +134,7 @@ def lift_by_part(mass: pd.DataFrame) -> pd.DataFrame:
     """Mean mass, area and lift of each part, with a 95 % bootstrap interval of lift over stickers."""
     rows = {}
     for part, group in mass.groupby("part"):
-        lift = (group["mass"] / group["area"]).to_numpy()
+        lift = group["lift"].to_numpy()
         low, high = bootstrap_interval([lift])
         means = {"stickers": len(group), "mass": group["mass"].mean(), "area": group["area"].mean()}
         rows[part] = means | {"lift": lift.mean(), "low": low, "high": high}

@@ -13,8 +13,8 @@ from intra.components import Components
 from intra.config import RunConfig
 from intra.data.context import context_text
 from intra.data.intentions import INTENTIONS
-from intra.data.reader import profile_dataset
-from intra.data.schema import SPLITS, Dataset, Sticker
+from intra.data.reader import profile_dataset, sha256
+from intra.data.schema import SPLITS, Dataset
 from intra.errors import IntraError
 from intra.evaluation import make_qrels
 from intra.generation.attributes import ATTRIBUTES, StickerAttributes, describe
@@ -166,7 +166,7 @@ def _label_features(dataset: Dataset, parts: Components) -> np.ndarray:
 
 
 def _region_features(part: Dataset, parts: Components) -> np.ndarray:
-    digests = [_file_digest(sticker) for sticker in part.stickers]
+    digests = [sha256(sticker.image) for sticker in part.stickers]
     images = [sticker.image for sticker in part.stickers]
     return cached([parts.vision.name, "regions", *digests], lambda: parts.vision.encode(images).regions)
 
@@ -191,10 +191,6 @@ def _sticker_intentions(part: Dataset) -> np.ndarray:
 def _relevant(part: Dataset, split: str, queries: Queries, gallery: Gallery) -> np.ndarray:
     qrels = make_qrels(part, split, "intention")
     return np.array([[sticker in qrels[query] for sticker in gallery.ids] for query in queries.ids])
-
-
-def _file_digest(sticker: Sticker) -> str:
-    return hashlib.sha256(sticker.image.read_bytes()).hexdigest()
 
 
 def cached(key: list[str], compute: Callable[[], np.ndarray]) -> np.ndarray:

@@ -9,8 +9,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import font_manager
 from matplotlib.figure import Figure
-from PIL import Image
 
+from intra.data.pictures import open_picture
 from intra.data.schema import Sticker
 
 PALETTE = {"train": "#33658a", "valid": "#f6ae2d", "test": "#c8553d"}
@@ -53,7 +53,7 @@ def contact_sheet(stickers: Sequence[Sticker], titles: Sequence[str] | None = No
     for place in axes.flat:
         place.axis("off")
     for number, (place, sticker) in enumerate(zip(axes.flat, stickers, strict=False)):
-        place.imshow(_on_white(sticker))
+        place.imshow(open_picture(sticker.image))
         if titles:
             place.set_title(titles[number], fontsize=7)
     figure.tight_layout(pad=0.4)
@@ -63,7 +63,8 @@ def contact_sheet(stickers: Sequence[Sticker], titles: Sequence[str] | None = No
 def score_histogram(scores: Mapping[str, Sequence[float]], threshold: float, xlabel: str) -> Figure:
     """Distribution of a score in each split, with the threshold below which a source stays silent."""
     figure, axes = plt.subplots(figsize=(7, 3.2))
-    bins = np.linspace(0, 1, 41)
+    lowest = min(0.0, *(min(values) for values in scores.values()))
+    bins = np.linspace(lowest, 1, 41)
     for split, values in scores.items():
         axes.hist(values, bins, density=True, histtype="step", linewidth=2, color=PALETTE[split], label=split)
     axes.axvline(threshold, color="black", linestyle="--", linewidth=1)
@@ -172,11 +173,3 @@ def lift_points(frame: pd.DataFrame) -> Figure:
     axes.margins(y=0.2)
     figure.tight_layout()
     return figure
-
-
-def _on_white(sticker: Sticker) -> Image.Image:
-    with Image.open(sticker.image) as image:
-        rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, "white")
-    white.alpha_composite(rgba)
-    return white.convert("RGB")

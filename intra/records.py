@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,7 +120,9 @@ def read_record(path: Path) -> Record:
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary folder to fill, which becomes `path` only if the block ends without an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
+    unfinished = path.parent / f".unfinished-{path.name}-{os.getpid()}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
     try:
         yield unfinished
         if path.exists():

@@ -10,7 +10,6 @@ from intra.claims import Claim
 from intra.config import unknown
 from intra.errors import IntraError
 
-
 _OF_IPYTHON = {"In", "Out", "exit", "get_ipython", "open", "quit"}
 
 

@@ -5,7 +5,6 @@ site directory, and only `accept` carries outputs back.
 """
 
 import contextlib
-import difflib
 import hashlib
 import os
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from intra import notebooks as files
+from intra.config import unknown
 from intra.errors import IntraError
 from intra.paths import BOOK, BUILD, NOTEBOOKS, PACKAGE, RECORDS, ROOT
 
@@ -144,21 +144,16 @@ def assign_parameters(notebooks: Iterable[Path], parameters: Mapping[str, Any]) 
     for key, value in sorted(parameters.items(), key=lambda item: "." in item[0]):
         stem, _, name = key.rpartition(".")
         if stem and stem not in {path.stem for path in known}:
-            raise IntraError(_unknown("the book", "notebook", stem, [path.stem for path in known]))
+            raise IntraError(unknown("notebook", stem, [path.stem for path in known]))
         targets = [path for path in known if path.stem == stem or not stem]
         owners = [path for path in targets if name in known[path]]
         if not owners:
             where = f"{stem}.ipynb" if stem else ", ".join(path.name for path in known)
-            raise IntraError(_unknown(where, "parameter", name, known[targets[0]] if stem else everywhere))
+            names = known[targets[0]] if stem else everywhere
+            raise IntraError(f"{where}: {unknown('parameter', name, names)}")
         for path in owners:
             assigned[path][name] = value
     return assigned
-
-
-def _unknown(where: str, kind: str, name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
-    return f"{where}: no {kind} {name!r}.{guess} Known: {', '.join(known) or 'none'}."
 
 
 def execute_notebooks(

@@ -9,7 +9,7 @@ import numpy as np
 
 from intra.components import Components
 from intra.config import RunConfig, unknown
-from intra.data.reader import profile_dataset, resolve, sha256
+from intra.data.reader import dataset_digest, profile_dataset
 from intra.data.schema import Dataset
 from intra.errors import IntraError
 from intra.evaluation import MATCHES, Run, make_qrels, make_run, match_metrics, write_qrels, write_run
@@ -102,7 +102,7 @@ def inputs(config: RunConfig) -> dict:
     """Digests of everything besides the config that decides a run: code, data and pretrained parts."""
     return {
         "code": code_digest(),
-        "dataset": sha256(resolve(config.dataset) / "manifest.json")[:12],
+        "dataset": dataset_digest(config.dataset),
         "components": _part_names(config.profile),
     }
 

@@ -58,7 +58,7 @@ def load_study(name: str, profile: str = "mini", seeds: Sequence[int] = SEEDS) -
 def reference_records(name: str, profile: str = "mini") -> list[Record]:
     """The records of a study in the reference; none before the first `make accept`."""
     folder = RECORDS / profile / name
-    return [read_record(path) for path in sorted(folder.iterdir())] if folder.exists() else []
+    return [read_record(path) for path in sorted(folder.glob("[!.]*"))] if folder.exists() else []
 
 
 def accept_records(name: str, report: Callable[[str], None], profile: str = "mini") -> None:

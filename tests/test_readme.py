@@ -17,7 +17,11 @@ from intra.paths import ROOT
 from intra.reproduce import RESULTS, results_table, write_results
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-LINES = [line.split("#")[0].strip() for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+LINES = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
 IN_TEXT = re.findall(r"`(intra [^`]+)`", README)
 
 

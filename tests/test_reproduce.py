@@ -166,13 +166,13 @@ def test_parameters_go_to_the_notebooks_that_have_them(two):
     [
         (
             "sedes",
-            "05_training.ipynb, 06_main.ipynb: no parameter 'sedes'. Did you mean 'seeds'? "
-            "Known: profile, seeds, steps.",
+            "05_training.ipynb, 06_main.ipynb: unknown parameter 'sedes' (did you mean 'seeds'?); "
+            "known are profile, seeds, steps",
         ),
-        ("06_main.window", "06_main.ipynb: no parameter 'window'. Known: profile, seeds."),
+        ("06_main.window", "06_main.ipynb: unknown parameter 'window'; known are profile, seeds"),
         (
             "06_mian.seeds",
-            "the book: no notebook '06_mian'. Did you mean '06_main'? Known: 05_training, 06_main.",
+            "unknown notebook '06_mian' (did you mean '06_main'?); known are 05_training, 06_main",
         ),
     ],
 )

@@ -17,6 +17,7 @@ from intra.evaluation import make_qrels, match_metrics
 from intra.generation.attributes import ATTRIBUTES
 from intra.metrics import METRICS
 from intra.models import SYSTEMS
+from intra.paths import REPLYSTICKERS
 from intra.records import read_record, run_name
 from intra.running import inputs, run_one, score_record
 from intra.study import accept_records, load_study, reference_records, run_study, study_configs
@@ -266,6 +267,22 @@ def test_an_interrupted_study_goes_on_from_the_run_it_was_in(moment, fresh, fits
     records = run_study("main", "smoke", (0,), fresh)
     assert [c.system for c in fits] == ["int_ra", "oracle"]
     assert runs(fresh) == sorted(names) == sorted(r.path.name for r in records)
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "conversations.jsonl", "stickers.jsonl"])
+def test_any_change_of_the_data_is_another_input(file, cache, tmp_path):
+    """Also where the checksums of the manifest were not brought up to date."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("manifest.json", "conversations.jsonl", "stickers.jsonl"):
+        shutil.copy(REPLYSTICKERS / name, folder)
+    config = RunConfig(profile="smoke", dataset=str(folder))
+    before = inputs(config)
+    assert before["dataset"] == inputs(RunConfig(profile="smoke"))["dataset"]
+    (folder / file).write_bytes((folder / file).read_bytes() + b"\n")
+    after = inputs(config)
+    assert after["dataset"] != before["dataset"]
+    assert after | {"dataset": ""} == before | {"dataset": ""}
 
 
 @pytest.mark.parametrize("part", ["code", "dataset", "components"])

@@ -84,9 +84,7 @@ def tiny_bert(tmp_path_factory):
     from transformers import BertConfig, BertModel, BertTokenizer
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"一二三四五六七八九十甲乙丙丁"]
-    tokenizer = BertTokenizer(
-        vocab={word: i for i, word in enumerate(words)}, do_lower_case=False, model_max_length=32
-    )
+    tokenizer = BertTokenizer(vocab={word: i for i, word in enumerate(words)}, do_lower_case=False, model_max_length=32)
     path = tmp_path_factory.mktemp("checkpoint") / "tiny-bert"
     with torch.random.fork_rng():
         torch.manual_seed(0)

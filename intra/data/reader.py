@@ -319,6 +319,13 @@ def load_dataset(dataset: str | Path = "replystickers") -> Dataset:
     return loaded
 
 
+def dataset_digest(dataset: str | Path) -> str:
+    """First 12 digits of the SHA-256 of a data set's text files; the manifest names the pictures' own."""
+    directory = resolve(dataset)
+    files = ("manifest.json", "conversations.jsonl", "stickers.jsonl")
+    return hashlib.sha256("".join(sha256(directory / file) for file in files).encode()).hexdigest()[:12]
+
+
 def profile_dataset(dataset: str, profile: str) -> Dataset:
     """The data set, cut to the conversations that the profile keeps (and their stickers)."""
     loaded, limit = load_dataset(dataset), PROFILES[profile].conversations_per_split

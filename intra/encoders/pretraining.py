@@ -36,8 +36,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
+from intra.data.pictures import on_white
 from intra.encoders.text import TextEncoder, offline_e5
-from intra.encoders.vision import STICKER_VIT, STICKER_VIT_WEIGHTS, as_pixels, build_tower, on_white
+from intra.encoders.vision import STICKER_VIT, STICKER_VIT_WEIGHTS, as_pixels, build_tower
 from intra.generation.tagger import TAGGER_WEIGHTS, VOCABULARIES, StickerTagger
 from intra.paths import cache_directory
 from intra.replystickers import drawing, vocabulary
@@ -57,8 +58,6 @@ CANVAS = 240
 TRAINING_CHARACTERS, VALIDATION_CHARACTERS = 1, 2
 """Seeds of the two casts; neither has a benchmark character."""
 CAPTIONED, WITHOUT_PROP, TRANSPARENT = 0.55, 0.4, 0.5
-PATCHED = 1500
-"""Drawings that the patches of `whiten_patches` are taken from."""
 LARGEST_SCALE = 100.0
 """Clamp of the contrastive loss's factor, as in CLIP."""
 
@@ -71,7 +70,7 @@ class Settings:
 
     epochs: int = 30
     batch_size: int = 32
-    learning_rate: float = 7e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
     """Share of all steps in which the learning rate rises."""
@@ -353,27 +352,6 @@ class Learner(nn.Module):
         return terms
 
 
-def whiten_patches(tower: nn.Module, pixels: np.ndarray) -> None:
-    r"""Start the tower with patches as their principal components, all about equally large.
-
-    With the covariance sum_k lambda_k u_k u_k^T of the patches, filter k becomes 0.15 u_k / sqrt(lambda_k + 0.001).
-    Random filters answer to the mean colour of a patch first, and the lines that make a face are found much later.
-
-    Args:
-        tower: An `open_clip` VisionTransformer, changed in place.
-        pixels: Drawings, shape (N, size, size, 3), uint8.
-    """
-    weight = tower.conv1.weight
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-    patches = F.unfold(images, weight.shape[-1], stride=weight.shape[-1]).transpose(1, 2).flatten(0, 1)
-    patches = patches[patches.std(1) > 0.02]  # the others are plain background
-    values, vectors = torch.linalg.eigh(torch.cov(patches.T))
-    largest = values.argsort(descending=True)[: len(weight)]
-    filters = vectors[:, largest] / (values[largest].clamp(min=0) + 1e-3).sqrt()
-    with torch.no_grad():
-        weight.copy_(0.15 * filters.T.reshape(weight.shape))
-
-
 def take(data: Data, rows: torch.Tensor, generator: torch.Generator) -> Data:
     """A batch of augmented drawings, as tensors."""
     index = rows.numpy()
@@ -390,6 +368,7 @@ def take(data: Data, rows: torch.Tensor, generator: torch.Generator) -> Data:
 def accuracies(learner: Learner, data: Data, batch_size: int = 128) -> dict[str, float]:
     """Share of drawings, not augmented, whose likeliest key is the true one, by attribute."""
     right = dict.fromkeys(VOCABULARIES, 0)
+    learner.eval()
     with torch.inference_mode():
         for start in range(0, len(data.pixels), batch_size):
             pixels = torch.from_numpy(data.pixels[start : start + batch_size]).permute(0, 3, 1, 2)
@@ -425,7 +404,6 @@ def train(
         The trained model, and for each epoch its number, mean losses, validation accuracies and seconds.
     """
     learner = Learner(configuration, settings.seed, settings.bfloat16)
-    whiten_patches(learner.tower, data.pixels[:PATCHED])
     decayed = [p for p in learner.parameters() if p.ndim >= 2]
     others = [p for p in learner.parameters() if p.ndim < 2]
     optimizer = torch.optim.AdamW(
@@ -453,6 +431,7 @@ def train(
 
 def _epoch(learner: Learner, optimizer, data: Data, epoch: int, settings: Settings) -> dict[str, float]:
     """One pass over the data: the mean of each term of the loss."""
+    learner.train()
     # a generator for each epoch: one that is repeated after a crash sees the same pictures
     generator = torch.Generator().manual_seed(1000 * settings.seed + epoch)
     batches = torch.randperm(len(data.pixels), generator=generator).split(settings.batch_size)
@@ -486,7 +465,8 @@ def _replace(path: Path, write) -> None:
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's weights as safetensors in half precision, whole or not at all."""
-    half = {name: tensor.detach().half().contiguous() for name, tensor in module.state_dict().items()}
+    state = {name: tensor.detach().contiguous() for name, tensor in module.state_dict().items()}
+    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     _replace(path, lambda file: file.write(save(half)))
 
 

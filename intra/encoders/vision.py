@@ -1,8 +1,8 @@
 r"""Vision encoders: a picture to region features and one pooled vector (Eq. 9, H^I = ViT(v))."""
 
 import hashlib
+import itertools
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from intra.data.pictures import open_picture
 from intra.errors import IntraError
 
 FOLDER = Path(__file__).parent
@@ -38,30 +39,6 @@ class VisionEncoder(Protocol):
 
     def encode(self, images: Sequence[Path]) -> ImageFeatures:
         """Features of each picture, in order."""
-
-
-def open_picture(path: Path) -> Image.Image:
-    """Open a picture as RGB: the middle frame of an animation, transparency composited on white.
-
-    Raises:
-        IntraError: If the file is missing or no picture.
-    """
-    try:
-        with Image.open(path) as image:
-            image.seek(getattr(image, "n_frames", 1) // 2)
-            return on_white(image)
-    except FileNotFoundError:
-        raise IntraError(f"{path}: the picture does not exist") from None
-    except Exception as error:  # Pillow's readers of broken files raise many kinds, IndexError among them
-        raise IntraError(f"{path}: is no readable picture ({type(error).__name__})") from None
-
-
-def on_white(picture: Image.Image) -> Image.Image:
-    """Convert to RGB with transparency composited on white."""
-    # open_clip's own conversion would turn transparent pixels black
-    white = Image.new("RGBA", picture.size, "white")
-    white.alpha_composite(picture.convert("RGBA"))
-    return white.convert("RGB")
 
 
 class OpenClipVisionEncoder:
@@ -143,14 +120,13 @@ def build_tower(configuration: Path, weights: Path | None):
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    open_clip.add_model_config(configuration)
+    described = json.loads(configuration.read_text())
+    stem = described.pop("stem", None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        logging.disable(logging.WARNING)  # it warns of random weights, which are meant or replaced below
-        try:
-            tower = open_clip.create_model(configuration.stem, pretrained=None, load_weights=False).visual
-        finally:
-            logging.disable(logging.NOTSET)
+        tower = open_clip.CLIP(**described).visual
+        if stem == "convolutional":
+            tower.conv1 = convolutional_stem(described["vision_cfg"])
     if weights is not None:
         try:
             tower.load_state_dict(load_file(weights))
@@ -159,3 +135,25 @@ def build_tower(configuration: Path, weights: Path | None):
             raise IntraError(f"{weights}: does not fit {configuration.name}: {why}") from None
     tower.output_tokens = True
     return tower.eval()
+
+
+def convolutional_stem(vision: dict):
+    """Layers that take the place of a ViT's one linear layer on patches, with the same output.
+
+    Stride-2 convolutions down to the grid of patches: on a few thousand drawings, transformers find small
+    features such as eyes and mouths in a quarter of the epochs that linear patches need.
+
+    Args:
+        vision: `vision_cfg` of an open_clip model configuration; its patch size is a power of two.
+
+    Returns:
+        A module from pixels (N, 3, H, W) to (N, width, H / patch size, W / patch size).
+    """
+    from torch import nn
+
+    halvings = vision["patch_size"].bit_length() - 1
+    widths = [3, *(vision["width"] >> (halvings - 1 - step) for step in range(halvings))]
+    layers = []
+    for before, after in itertools.pairwise(widths):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.GELU()]
+    return nn.Sequential(*layers, nn.Conv2d(vision["width"], vision["width"], 1))

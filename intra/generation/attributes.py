@@ -6,11 +6,11 @@ A source describes each sticker by keywords for its gesture, posture, facial exp
 The offline default is a tagger on the vision encoder's features, and optical character recognition.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from intra.data.reader import sha256
 from intra.data.schema import Sticker
 from intra.generation.store import GenerationStore
 
@@ -45,7 +45,7 @@ class AttributeSource(Protocol):
 
 def describe(stickers: Sequence[Sticker], source: AttributeSource, store: GenerationStore) -> list[StickerAttributes]:
     """Attributes of each sticker, from the store where its picture has been described before."""
-    digests = [hashlib.sha256(sticker.image.read_bytes()).hexdigest() for sticker in stickers]
+    digests = [sha256(sticker.image) for sticker in stickers]
     by_digest = dict(zip(digests, stickers, strict=True))
     requests = [{"task": "attributes", "source": source.name, "image": digest} for digest in digests]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from intra.encoders.vision import on_white, open_picture
+from intra.data.pictures import on_white, open_picture
 from intra.errors import IntraError
 
 DETECTION_SIDE = 320
