@@ -9,7 +9,7 @@ import numpy as np
 
 from intra.components import Components
 from intra.config import RunConfig, unknown
-from intra.data.reader import dataset_digest, profile_dataset
+from intra.data.reader import PACKAGED, dataset_digest, profile_dataset
 from intra.data.schema import Dataset
 from intra.errors import IntraError
 from intra.evaluation import MATCHES, Run, make_qrels, make_run, match_metrics, write_qrels, write_run
@@ -37,7 +37,9 @@ def run_one(study: str, config: RunConfig, root: Path) -> Record:
     """
     if config.system not in SYSTEMS:
         raise IntraError(unknown("system", config.system, SYSTEMS))
-    root = root / config.profile
+    # qrels lie in this folder, so that another data set needs another one
+    own = "" if config.dataset in PACKAGED else f"-{dataset_digest(config.dataset)}"
+    root = root / f"{config.profile}{own}"
     path = root / study / run_name(config)
     if path.exists():
         record = read_record(path)

@@ -203,7 +203,8 @@ def test_second_build_loads_no_model(smoke_features, smoke, tmp_path, monkeypatc
 def test_same_features_in_another_process(smoke_features, elsewhere, session_cache):
     """Every array that another process computed from nothing equals the one of this process, bit for bit."""
     theirs = sorted((elsewhere / "cache" / "features").iterdir())
-    assert len(theirs) == 3 * 3 + 1  # contexts, descriptions and regions of each split, and the labels
+    # contexts and regions of each split, the labels, and the distinct descriptions, which splits may have in common
+    assert 3 + 3 + 1 + 1 <= len(theirs) <= 3 + 3 + 1 + 3
     for path in theirs:
         assert path.read_bytes() == (session_cache / "features" / path.name).read_bytes(), path.name
 

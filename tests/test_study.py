@@ -301,6 +301,23 @@ def test_a_record_made_from_something_else_is_made_again(part, fresh, fits):
     assert fits == [config]
 
 
+def test_another_data_set_leaves_the_study_alone(fresh, tmp_path):
+    """Qrels belong to one data set: a run on another one must not replace those of the study beside it."""
+    record = run_one("main", RunConfig(profile="smoke", system="random"), fresh)
+    before = {path.name: path.read_bytes() for path in (record.root / "qrels").iterdir()}
+    shutil.copytree(REPLYSTICKERS, tmp_path / "data")
+    path = tmp_path / "data" / "conversations.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    swapped = [line | {"intention": "anger" if line["intention"] == "joy" else "joy"} for line in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in swapped))
+    other = run_one("train", RunConfig(profile="smoke", system="random", dataset=str(tmp_path / "data")), fresh)
+    assert {path.name: path.read_bytes() for path in (record.root / "qrels").iterdir()} == before
+    assert (other.root / "qrels" / "intention.qrels").read_bytes() != before["intention.qrels"]
+    assert other.metrics["intention"] == pytest.approx(
+        by_loops(other.path / "test.run.gz", other.root / "qrels" / "intention.qrels"), abs=1e-6
+    )
+
+
 def test_a_broken_record_is_told_and_kept(fresh):
     config = RunConfig(profile="smoke", system="majority")
     path = run_one("main", config, fresh).path / "record.json"
