@@ -202,11 +202,13 @@ def cached(key: list[str], compute: Callable[[], np.ndarray]) -> np.ndarray:
     """
     digest = hashlib.sha256("\0".join(key).encode()).hexdigest()[:32]
     path = cache_directory() / "features" / f"{digest}.npy"
-    if not path.exists():
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError):  # not there, or not whole
         array = compute()
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         with unfinished.open("wb") as file:
             np.save(file, array)
         os.replace(unfinished, path)
-    return np.load(path)
+        return array

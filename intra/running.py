@@ -13,7 +13,7 @@ from intra.data.reader import PACKAGED, dataset_digest, profile_dataset
 from intra.data.schema import Dataset
 from intra.errors import IntraError
 from intra.evaluation import MATCHES, Run, make_qrels, make_run, match_metrics, write_qrels, write_run
-from intra.features import Features, build_features
+from intra.features import build_features
 from intra.models import SYSTEMS
 from intra.records import (
     DETAILS,
@@ -27,6 +27,7 @@ from intra.records import (
     run_name,
     written_whole,
 )
+from intra.training import Fit
 
 
 def run_one(study: str, config: RunConfig, root: Path) -> Record:
@@ -53,18 +54,15 @@ def run_one(study: str, config: RunConfig, root: Path) -> Record:
     fit = system.fit(features.train, features.valid)
     trained = time.perf_counter()
     scores = system.score(features.test.queries, features.test.gallery)
+    seconds = {"fit": round(trained - start, 2), "score": round(time.perf_counter() - trained, 3)}
+    run = make_run(scores, features.test.queries.ids, features.test.gallery.ids)
     with written_whole(path) as folder:
-        content = _content(config, dataset, features, fit, scores)
-        content["seconds"] = {
-            "fit": round(trained - start, 2),
-            "score": round(time.perf_counter() - trained, 3),
-        }
-        run = make_run(scores, features.test.queries.ids, features.test.gallery.ids)
         write_run(folder / RUN, run, run_name(config))
         if hasattr(system, "save"):
             system.save(folder / WEIGHTS)
             details = system.details(features.test.queries, features.test.gallery)
             np.savez_compressed(folder / DETAILS, **{k: v.astype(np.float16) for k, v in details.items()})
+        content = _content(config, dataset, run, fit) | {"seconds": seconds}
         (folder / RECORD).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return read_record(path)
 
@@ -109,10 +107,9 @@ def inputs(config: RunConfig) -> dict:
     }
 
 
-def _content(config: RunConfig, dataset: Dataset, features: Features, fit, scores: np.ndarray) -> dict:
+def _content(config: RunConfig, dataset: Dataset, run: Run, fit: Fit | None) -> dict:
     """What `record.json` says of a run."""
-    test = features.test
-    run = make_run(scores, test.queries.ids, test.gallery.ids)
+    test = dataset.split("test")
     return {
         "config": config.as_dict(),
         "digest": config.digest(),
@@ -120,8 +117,8 @@ def _content(config: RunConfig, dataset: Dataset, features: Features, fit, score
         "dataset": {
             "name": dataset.name,
             "version": dataset.version,
-            "queries": len(test.queries.ids),
-            "gallery": len(test.gallery.ids),
+            "queries": len(test.conversations),
+            "gallery": len(test.stickers),
         },
         "selection": fit and {"split": "valid", "metric": "mAP", "value": fit.validation, "epoch": fit.best_epoch},
         "history": fit.history if fit else [],

@@ -375,8 +375,9 @@ def test_details_are_what_the_scores_come_from(toy, toy_config):
         "attention": (12, 4, 5),
         "relation_scores": (12, 5),
     }
-    for array in details.values():
-        assert array.sum(axis=-1) == pytest.approx(1, abs=1e-5)
+    assert details["intention_probabilities"].sum(axis=-1) == pytest.approx(1, abs=1e-5)
+    assert details["relation_scores"].sum(axis=-1) == pytest.approx(1, abs=1e-5)
+    assert details["attention"].sum(axis=-1) == pytest.approx(gallery.described.astype(float), abs=1e-5)
     for s in range(12):
         expected = scores_by_loops(details["attention"][s].tolist(), gallery.described[s].tolist())
         assert details["relation_scores"][s].tolist() == pytest.approx(expected, abs=1e-5)

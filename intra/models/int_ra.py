@@ -99,14 +99,14 @@ class IntRASystem:
 
     @torch.inference_mode()
     def details(self, queries: Queries, gallery: Gallery) -> dict[str, np.ndarray]:
-        r"""Intention probabilities (Q, C), attention M (G, A, P) and relation scores \mathcal{M} (G, P)."""
+        r"""Intention probabilities (Q, C), attention M (G, A, P; 0 without description), relation scores (G, P)."""
         logits = self.model.intention(torch.from_numpy(queries.text_features))
         descriptions, described, regions = _tensors(gallery)
         sticker = self.model.sticker
         attention = sticker.attention(sticker.f_des(descriptions), sticker.f_vis(regions))
         return {
             "intention_probabilities": logits.softmax(dim=1).numpy(),
-            "attention": attention.numpy(),
+            "attention": attention.masked_fill(~described[..., None], 0).numpy(),
             "relation_scores": sticker.relation_scores(attention, described).numpy(),
         }
 
