@@ -23,7 +23,7 @@ env: $(STAMP) ## build the environment in .venv from requirements.lock
 $(STAMP): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); name one: make PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "Python 3.11 or later is needed, this is %d.%d; name another: make PYTHON=..." % v[:2])'
-	@start=$$(date +%s); set -e; \
+	@start=$$(date +%s); set -e; echo "building the environment in $(VENV) ..."; \
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV); \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(UV)"; \
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock; \

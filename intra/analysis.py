@@ -37,20 +37,24 @@ def knowledge_frame(dataset: Dataset, knowledge: Sequence[Knowledge]) -> pd.Data
 
 
 def attribute_accuracy(stickers: Sequence[Sticker], attributes: Sequence[StickerAttributes]) -> pd.DataFrame:
-    """Share of stickers whose attribute is the drawn one, in percent, by split, beside chance.
+    """Share of stickers whose attribute is the drawn one, in percent, by split.
 
     Gesture, posture and expression are right when the first keyword is the one of the drawing specification;
     verbal is right when the text read is the caption, or both are empty (marks and white space ignored).
-    Chance is the share of the commonest answer for verbal (no text) and one over the vocabulary for others.
+    `commonest` is what always giving the commonest answer of all stickers would reach.
     """
     right = pd.DataFrame(
         [[is_right(name, s, a) for name in ATTRIBUTES] for s, a in zip(stickers, attributes, strict=True)],
         columns=list(ATTRIBUTES),
     )
     frame = 100 * right.groupby([s.split for s in stickers]).mean().T
-    silent = np.mean([not s.specification["caption"] for s in stickers])
-    chance = {name: 1 / len(DRAWN[name][1]) if name in DRAWN else silent for name in ATTRIBUTES}
-    return frame[["train", "valid", "test"]].assign(chance=100 * pd.Series(chance))
+    commonest = {name: _commonest_share(name, stickers) for name in ATTRIBUTES}
+    return frame[["train", "valid", "test"]].assign(commonest=100 * pd.Series(commonest))
+
+
+def _commonest_share(attribute: str, stickers: Sequence[Sticker]) -> float:
+    field = DRAWN[attribute][0] if attribute in DRAWN else "caption"
+    return float(pd.Series([s.specification[field] for s in stickers]).value_counts(normalize=True).iloc[0])
 
 
 def is_right(attribute: str, sticker: Sticker, attributes: StickerAttributes) -> bool:
@@ -101,23 +105,27 @@ def intention_predictions(records: Sequence[Record], dataset: Dataset) -> pd.Dat
 
 
 def relation_mass(scores: np.ndarray, stickers: Sequence[Sticker], size: float = 240) -> pd.DataFrame:
-    r"""How much of a sticker's relation score falls into the box of a part, over the share of the area it covers.
+    r"""How much of a sticker's relation score falls into the box of a part.
 
     Args:
-        scores: \mathcal{M}, shape (S, P), rows sum to 1, P a square number of regions.
+        scores: \mathcal{M}, shape (S, P), P a square number of regions.
         stickers: The S stickers, whose `regions` are boxes in pixels of a `size` square.
         size: Side of the picture.
 
     Returns:
-        One row a sticker and part: `mass`, `area` (what uniform scores give) and their ratio `lift`.
+        One row a sticker and part: `mass`, the share of the score inside the part; `picture` and `figure`, the
+        share that a score would have there which is uniform over the whole picture or over the box of the
+        drawn figure.
     """
     side = round(scores.shape[1] ** 0.5)
     rows = []
     for number, (score, sticker) in enumerate(zip(scores, stickers, strict=True)):
+        figure = region_cover(sticker.regions["body"], side, size)
         for part, box in sticker.regions.items():
             covered = region_cover(box, side, size)
-            mass, area = float(score @ covered / score.sum()), float(covered.mean())
-            rows.append({"sticker": number, "part": part, "mass": mass, "area": area, "lift": mass / area})
+            mass, over_figure = (float(weights @ covered / weights.sum()) for weights in (score, figure))
+            row = {"sticker": number, "part": part, "mass": mass}
+            rows.append(row | {"picture": float(covered.mean()), "figure": over_figure})
     return pd.DataFrame(rows)
 
 
@@ -130,31 +138,62 @@ def region_cover(box: Sequence[float], side: int, size: float) -> np.ndarray:
     return np.outer(down, across).ravel() / (size / side) ** 2
 
 
-def lift_by_part(mass: pd.DataFrame) -> pd.DataFrame:
-    """Mean mass, area and lift of each part, with a 95 % bootstrap interval of lift over stickers."""
+def mass_by_part(mass: pd.DataFrame) -> pd.DataFrame:
+    """Mean of the columns of `relation_mass` for each part, and how far mass exceeds a uniform figure.
+
+    Returns:
+        One row a part; `excess` is the mean of mass minus figure, `low` and `high` its 95 % bootstrap interval
+        over stickers.
+    """
     rows = {}
     for part, group in mass.groupby("part"):
-        lift = group["lift"].to_numpy()
-        low, high = bootstrap_interval([lift])
-        means = {"stickers": len(group), "mass": group["mass"].mean(), "area": group["area"].mean()}
-        rows[part] = means | {"lift": lift.mean(), "low": low, "high": high}
+        excess = (group["mass"] - group["figure"]).to_numpy()
+        low, high = bootstrap_interval([excess])
+        means = {"stickers": len(group)} | group[["mass", "picture", "figure"]].mean().to_dict()
+        rows[part] = means | {"excess": excess.mean(), "low": low, "high": high}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def same_intention_rate(spoken: pd.DataFrame) -> pd.Series:
-    """Share of pairs of conversations with one intention: among all pairs, and among those with one event.
+def same_intention_rate(spoken: pd.DataFrame, resamples: int = 1000) -> pd.Series:
+    """How often two conversations that retrieve one event share their intention.
 
     Args:
         spoken: Rows of `knowledge_frame` with an event.
+        resamples: Random reassignments of the events to conversations.
+
+    Returns:
+        `same event`: the share of such pairs with one intention; `low` and `high`: the middle 95 % of that
+        share when events are assigned at random, which is what an event without information gives.
     """
+    rng = np.random.default_rng(0)
+    events, intentions = (pd.factorize(spoken[column])[0] for column in ("event", "intention"))
+    chance = [_same_rate(rng.permutation(events), intentions) for _ in range(resamples)]
+    low, high = np.quantile(chance, [0.025, 0.975])
+    return pd.Series({"same event": _same_rate(events, intentions), "low": float(low), "high": float(high)})
 
-    def rate(counts: pd.Series, groups: pd.Series) -> float:
-        pairs = (groups * (groups - 1)).sum()
-        return float((counts * (counts - 1)).sum() / pairs) if pairs else float("nan")
 
-    any_pair = rate(spoken.intention.value_counts(), pd.Series([len(spoken)]))
-    same_event = rate(spoken.groupby(["event", "intention"]).size(), spoken.groupby("event").size())
-    return pd.Series({"any pair": any_pair, "same event": same_event})
+def _same_rate(events: np.ndarray, intentions: np.ndarray) -> float:
+    first, second = np.triu_indices(len(events), 1)
+    together = events[first] == events[second]
+    return float((intentions[first] == intentions[second])[together].mean()) if together.any() else float("nan")
+
+
+def right_predictions(predictions: pd.DataFrame) -> list[np.ndarray]:
+    """Whether each prediction is right (0 or 1): one array a seed, queries in one order."""
+    right = (predictions.predicted == predictions.true).astype(float)
+    return [values.to_numpy() for _, values in right.groupby(predictions.seed)]
+
+
+def difference_interval(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> tuple[float, float]:
+    """95 % bootstrap interval, over seeds and queries, of the mean difference on the same queries.
+
+    Args:
+        ours: One array of Q values a seed.
+        theirs: As many arrays, or a single one for all seeds.
+    """
+    if len(theirs) == 1:
+        theirs = list(theirs) * len(ours)
+    return bootstrap_interval([a - b for a, b in zip(ours, theirs, strict=True)])
 
 
 def intention_accuracy(predictions: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:

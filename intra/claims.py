@@ -6,6 +6,7 @@ import pandas as pd
 
 HOLDS = "holds on the stand-in"
 FAILS = "does not hold on the stand-in"
+UNDECIDED = "undecided at this size"
 UNTESTABLE = "cannot be tested"
 INCONSISTENT = "inconsistent in print"
 
@@ -26,6 +27,15 @@ class Claim:
         return pd.DataFrame([row], index=[self.id])
 
 
-def judged(passes: bool) -> str:
-    """`HOLDS` or `FAILS`."""
-    return HOLDS if passes else FAILS
+def judged(*intervals: tuple[float, float]) -> str:
+    """Verdict from the intervals of differences that a claim says are positive.
+
+    Args:
+        intervals: Lower and upper end of each difference.
+
+    Returns:
+        `HOLDS` if all lie above 0, `FAILS` if one lies below 0, else `UNDECIDED`.
+    """
+    if all(low > 0 for low, _ in intervals):
+        return HOLDS
+    return FAILS if any(high < 0 for _, high in intervals) else UNDECIDED

@@ -206,6 +206,8 @@ def _study(options) -> None:
 def _reproduce(options) -> None:
     from intra import reproduce
 
+    if options.accept and (options.seeds or options.parameters):
+        raise IntraError("--accept takes the run as it is: neither --seeds nor -p go with it")
     if options.accept:
         reproduce.accept_run()
     else:
@@ -219,7 +221,7 @@ def _print_record(record, options) -> None:
     print(record.path)
     if selection := record.content["selection"]:
         print(f"epoch {selection['epoch']}, {selection['metric']} on {selection['split']} {selection['value']:.4f}")
-    _print_metrics(record.metrics, options)
+    print("the test split: intra evaluate", record.path)
 
 
 def _print_metrics(metrics: dict[str, dict[str, float]], options) -> None:

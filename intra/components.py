@@ -5,9 +5,10 @@ The functions import what they make, so that naming parts costs nothing.
 
 from functools import cached_property
 
-from intra.config import PROFILES
+from intra.config import PROFILES, unknown
 from intra.encoders.text import TextEncoder
 from intra.encoders.vision import VisionEncoder
+from intra.errors import IntraError
 from intra.generation.attributes import AttributeSource
 from intra.generation.knowledge import KnowledgeSource, RetrievedKnowledge
 from intra.paths import cache_directory
@@ -62,6 +63,8 @@ class Components:
     """The four parts of one profile in `config.PROFILES`, made when first asked for."""
 
     def __init__(self, profile: str):
+        if profile not in PROFILES:
+            raise IntraError(unknown("profile", profile, PROFILES))
         self._profile = PROFILES[profile]
 
     @cached_property

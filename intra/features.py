@@ -21,6 +21,10 @@ from intra.generation.attributes import ATTRIBUTES, StickerAttributes, describe
 from intra.generation.knowledge import Knowledge, know
 from intra.generation.store import GenerationStore
 from intra.paths import cache_directory
+from intra.records import code_digest
+
+ENCODING_CODE = ("data/pictures.py", "encoders/[!p]*.py")
+"""The modules that features depend on: all encoders, but not their pretraining."""
 
 
 @dataclass(frozen=True)
@@ -197,10 +201,10 @@ def cached(key: list[str], compute: Callable[[], np.ndarray]) -> np.ndarray:
     """An array from the cache folder, computed and kept if it is not there.
 
     Args:
-        key: Everything that decides the array.
+        key: Everything that decides the array, besides the code of the encoders.
         compute: Makes it.
     """
-    digest = hashlib.sha256("\0".join(key).encode()).hexdigest()[:32]
+    digest = hashlib.sha256("\0".join([code_digest(ENCODING_CODE), *key]).encode()).hexdigest()[:32]
     path = cache_directory() / "features" / f"{digest}.npy"
     try:
         return np.load(path)

@@ -159,17 +159,17 @@ def relation_overlays(
     return figure
 
 
-def lift_points(frame: pd.DataFrame) -> Figure:
-    """Lift of each part with its interval; the dashed line at 1 is a uniform score.
+def excess_points(frame: pd.DataFrame) -> Figure:
+    """How far the relation mass of each part exceeds a uniform figure, with intervals.
 
     Args:
-        frame: Answer of `analysis.lift_by_part`.
+        frame: Answer of `analysis.mass_by_part`.
     """
     figure, axes = plt.subplots(figsize=(6, 0.4 * len(frame) + 1.2))
-    spread = np.abs(frame[["low", "high"]].to_numpy().T - frame["lift"].to_numpy())
-    axes.errorbar(frame["lift"], frame.index, xerr=spread, fmt="o", color=INK, ecolor="#9aa5b1", capsize=3)
-    axes.axvline(1, color="black", linestyle="--", linewidth=1)
-    axes.set(xlabel="lift: share of the relation score over share of the area")
+    spread = np.abs(frame[["low", "high"]].to_numpy().T - frame["excess"].to_numpy())
+    axes.errorbar(frame["excess"], frame.index, xerr=spread, fmt="o", color=INK, ecolor="#9aa5b1", capsize=3)
+    axes.axvline(0, color="black", linestyle="--", linewidth=1)
+    axes.set(xlabel="share of the relation score, minus that of a score uniform over the figure")
     axes.margins(y=0.2)
     figure.tight_layout()
     return figure

@@ -24,6 +24,11 @@ def text_totals() -> dict[str, float]:
     return _tables()["table_I"]["text_totals"]
 
 
+def settings() -> dict[str, str]:
+    """What Section V-A and V-E print for the settings of a run, `not given` where they are silent."""
+    return _tables()["settings"]
+
+
 def table_two(model: str) -> dict[str, float]:
     """P@1, P@3, P@5 and mAP of one row of Table II, in percent.
 

@@ -133,10 +133,14 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 @functools.cache
-def code_digest() -> str:
-    """SHA-256 (12 digits) of the code that results depend on: its syntax trees without comments and docstrings."""
+def code_digest(patterns: tuple[str, ...] = RESULT_CODE) -> str:
+    """SHA-256 (12 digits) of modules: their syntax trees without comments and docstrings.
+
+    Args:
+        patterns: Which modules, as glob patterns; those that results depend on by default.
+    """
     digest = hashlib.sha256()
-    paths = {path for pattern in RESULT_CODE for path in PACKAGE.glob(pattern)}
+    paths = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
     for path in sorted(paths - {PACKAGE / name for name in NO_RESULT_CODE}):
         name = path.relative_to(PACKAGE).as_posix()
         digest.update(name.encode())
@@ -149,11 +153,11 @@ def _without_docstrings(source: str) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [s for s in body if not _is_text(s)] or [ast.Pass()]
+            node.body = [s for s in body if not _is_docstring(s)] or [ast.Pass()]
     return ast.unparse(tree)
 
 
-def _is_text(statement: ast.stmt) -> bool:
+def _is_docstring(statement: ast.stmt) -> bool:
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)

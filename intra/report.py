@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import display
 from myst_nb import glue
 
 from intra.claims import Claim
 from intra.config import unknown
 from intra.errors import IntraError
 
+_checked: set[int] = set()
 _OF_IPYTHON = {"In", "Out", "exit", "get_ipython", "open", "quit"}
 
 
@@ -23,6 +24,9 @@ def check_parameters(namespace: Mapping[str, object], *known: str) -> None:
     Raises:
         IntraError: Naming the parameter and the nearest known one.
     """
+    if id(namespace) in _checked:  # the cell is run again, when imports have been added
+        return
+    _checked.add(id(namespace))
     for name in namespace:
         if not name.startswith("_") and name not in _OF_IPYTHON and name not in known and name != "check_parameters":
             raise IntraError(unknown("parameter", name, known))
@@ -45,12 +49,8 @@ def show_table(frame: pd.DataFrame, decimals: int = 1) -> None:
         display(frame.round(decimals))
 
 
-def show_markdown(text: str) -> None:
-    """Show Markdown that a function of the package wrote."""
-    display(Markdown(text))
-
-
 def show_claim(claim: Claim) -> None:
-    """Show the closing claim row, and glue its verdict."""
+    """Show the closing claim row, print and glue its verdict."""
+    print(f"{claim.id}: {claim.verdict}")
     glue(f"verdict_{claim.id}", claim.verdict, display=False)
     show_table(claim.frame())

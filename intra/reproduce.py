@@ -398,6 +398,7 @@ def reproduce(
         inputs = (RECORDS,) if RECORDS.exists() else (FRESH_RECORDS,)
         execute_notebooks(BUILD / "run", parameters, inputs=inputs, report=report)
     with watch.stage("book"):
+        report("rendering the book ...")
         stage_site(BUILD / "run", BUILD / "site", status_page(reference_records("main"), fresh))
         render_book(BUILD / "site", BUILD / "html")
     report(f"\n{watch.table()}\n\n{_short(BUILD / 'html' / 'index.html')}")
@@ -445,5 +446,7 @@ def results_table() -> str:
     from intra.tables import results, to_markdown, with_intervals
 
     records = reference_records("main")
+    if not records:
+        raise IntraError("there is no reference yet: make reproduce, then make accept")
     frame = results(records, read_qrels(records[0].root / "qrels" / "intention.qrels"), ["hit@1", "hit@5", "mAP"])
     return to_markdown(with_intervals(frame), "system")

@@ -15,6 +15,7 @@ from intra.errors import IntraError
 from intra.features import data_attributes, data_knowledge
 from intra.generation.attributes import StickerAttributes
 from intra.generation.knowledge import Knowledge
+from intra.generation.store import GenerationStore
 from intra.paths import BUILD, RECORDS
 from intra.records import WEIGHTS, Record, read_record, run_name, written_whole
 
@@ -36,6 +37,8 @@ def study_configs(name: str, profile: str = "mini", seeds: Sequence[int] = SEEDS
     """
     if name not in STUDIES:
         raise IntraError(unknown("study", name, STUDIES))
+    if isinstance(seeds, int):
+        seeds = [seeds]
     if not seeds or any(not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 for seed in seeds):
         raise IntraError(f"seeds are {list(seeds)!r}, expected at least one whole number from 0 up")
     base = RunConfig(profile=profile)
@@ -56,9 +59,9 @@ def load_study(name: str, profile: str = "mini", seeds: Sequence[int] = SEEDS) -
 
 
 def reference_records(name: str, profile: str = "mini") -> list[Record]:
-    """The records of a study in the reference; none before the first `make accept`."""
-    folder = RECORDS / profile / name
-    return [read_record(path) for path in sorted(folder.glob("[!.]*"))] if folder.exists() else []
+    """The records of a study's configs in the reference; none before the first `make accept`."""
+    paths = [RECORDS / profile / name / run_name(config) for config in study_configs(name, profile)]
+    return [read_record(path) for path in paths if path.exists()]
 
 
 def accept_records(name: str, report: Callable[[str], None], profile: str = "mini") -> None:
@@ -81,6 +84,9 @@ def accept_records(name: str, report: Callable[[str], None], profile: str = "min
         for run in (folder / name).iterdir():
             if run.name not in wanted:
                 shutil.rmtree(run)
+        sources = Components(profile).names().values()
+        for store in (folder / "generated").iterdir():
+            GenerationStore(store).keep(lambda request: request["source"] in sources)
     report(f"{len(wanted)} records accepted")
 
 
@@ -104,9 +110,10 @@ def run_study(
     for config in (configs := study_configs(name, profile, seeds)):
         start = time.perf_counter()
         records.append(_run(name, config, root))
-        value = records[-1].metrics["intention"]["mAP"]
+        selected = records[-1].content["selection"]
+        found = f"valid mAP {selected['value']:.4f}" if selected else "nothing to select"
         place = f"{len(records)}/{len(configs)}"
-        report(f"{place} {run_name(config)}: test mAP {value:.4f} ({time.perf_counter() - start:.1f} s)")
+        report(f"{place} {run_name(config)}: {found} ({time.perf_counter() - start:.1f} s)")
     return records
 
 
@@ -116,19 +123,19 @@ def _run(name: str, config: RunConfig, root: Path) -> Record:
     return run_one(name, config, root)
 
 
-def study_root(profile: str) -> Path:
-    """Folder of a profile's records: the reference where there is one, else that of fresh runs."""
-    reference = RECORDS / profile
-    return reference if reference.exists() else FRESH_RECORDS / profile
-
-
 def load_knowledge(profile: str = "mini", dataset: str = "replystickers") -> list[Knowledge]:
     """What the profile's knowledge source says of every conversation of the data set, from the store."""
-    part = profile_dataset(dataset, profile)
-    return data_knowledge(part, Components(profile), study_root(profile) / "generated")
+    return data_knowledge(profile_dataset(dataset, profile), Components(profile), _generated(profile))
 
 
 def load_attributes(profile: str = "mini", dataset: str = "replystickers") -> list[StickerAttributes]:
     """What the profile's attribute source says of every sticker of the data set, from the store."""
-    part = profile_dataset(dataset, profile)
-    return data_attributes(part, Components(profile), study_root(profile) / "generated")
+    return data_attributes(profile_dataset(dataset, profile), Components(profile), _generated(profile))
+
+
+def _generated(profile: str) -> Path:
+    """Folder of generated text to read from and add to: a copy of the reference's, which only `accept` changes."""
+    own, reference = FRESH_RECORDS / profile / "generated", RECORDS / profile / "generated"
+    if reference.exists() and not own.exists():
+        shutil.copytree(reference, own)
+    return own

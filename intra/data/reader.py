@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from intra.config import PROFILES
+from intra.config import PROFILES, unknown
 from intra.data.intentions import INTENTIONS
 from intra.data.schema import SPLITS, USAGES, Conversation, Dataset, Sticker, Utterance
 from intra.errors import IntraError
@@ -328,6 +328,8 @@ def dataset_digest(dataset: str | Path) -> str:
 
 def profile_dataset(dataset: str, profile: str) -> Dataset:
     """The data set, cut to the conversations that the profile keeps (and their stickers)."""
+    if profile not in PROFILES:
+        raise IntraError(unknown("profile", profile, PROFILES))
     loaded, limit = load_dataset(dataset), PROFILES[profile].conversations_per_split
     if limit is None:
         return loaded

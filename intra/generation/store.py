@@ -69,6 +69,15 @@ class GenerationStore:
         lines = self.path.read_bytes().splitlines() if self.path.exists() else []
         return [json.loads(line) for line in lines]
 
+    def keep(self, wanted: Callable[[dict], bool]) -> None:
+        """Drop every entry whose request is not wanted."""
+        kept = [entry for entry in self.entries() if wanted(entry["request"])]
+        text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in kept)
+        unfinished = self.path.with_suffix(".tmp")
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, self.path)
+        self._results = {entry["key"]: entry["result"] for entry in kept}
+
 
 def request_key(request: dict) -> str:
     """SHA-256 of the request with sorted keys, hexadecimal."""
