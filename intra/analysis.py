@@ -53,8 +53,11 @@ def attribute_accuracy(stickers: Sequence[Sticker], attributes: Sequence[Sticker
 
 
 def _commonest_share(attribute: str, stickers: Sequence[Sticker]) -> float:
-    field = DRAWN[attribute][0] if attribute in DRAWN else "caption"
-    return float(pd.Series([s.specification[field] for s in stickers]).value_counts(normalize=True).iloc[0])
+    if attribute == "verbal":
+        drawn = [bare(s.specification["caption"]) for s in stickers]
+    else:
+        drawn = [s.specification[DRAWN[attribute][0]] for s in stickers]
+    return float(pd.Series(drawn).value_counts(normalize=True).iloc[0])
 
 
 def is_right(attribute: str, sticker: Sticker, attributes: StickerAttributes) -> bool:

@@ -36,6 +36,6 @@ def judged(*intervals: tuple[float, float]) -> str:
     Returns:
         `HOLDS` if all lie above 0, `FAILS` if one lies below 0, else `UNDECIDED`.
     """
-    if all(low > 0 for low, _ in intervals):
+    if intervals and all(low > 0 for low, _ in intervals):
         return HOLDS
     return FAILS if any(high < 0 for _, high in intervals) else UNDECIDED

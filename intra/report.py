@@ -26,10 +26,10 @@ def check_parameters(namespace: Mapping[str, object], *known: str) -> None:
     """
     if id(namespace) in _checked:  # the cell is run again, when imports have been added
         return
-    _checked.add(id(namespace))
     for name in namespace:
         if not name.startswith("_") and name not in _OF_IPYTHON and name not in known and name != "check_parameters":
             raise IntraError(unknown("parameter", name, known))
+    _checked.add(id(namespace))
 
 
 def glue_numbers(numbers: Mapping[str, float | int | str]) -> None:

@@ -37,7 +37,7 @@ def study_configs(name: str, profile: str = "mini", seeds: Sequence[int] = SEEDS
     """
     if name not in STUDIES:
         raise IntraError(unknown("study", name, STUDIES))
-    if isinstance(seeds, int):
+    if not isinstance(seeds, Sequence):
         seeds = [seeds]
     if not seeds or any(not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 for seed in seeds):
         raise IntraError(f"seeds are {list(seeds)!r}, expected at least one whole number from 0 up")

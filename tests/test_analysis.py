@@ -49,21 +49,55 @@ def test_knowledge_is_shown_beside_its_conversation():
         analysis.knowledge_frame(dataset, found[:1])
 
 
-def test_the_rate_of_one_intention_is_counted_over_all_pairs():
+def rate_by_loops(events, intentions):
+    """Share of the pairs of one event that have one intention."""
+    pairs = list(itertools.combinations(zip(events, intentions, strict=True), 2))
+    same = [a[1] == b[1] for a, b in pairs if a[0] == b[0]]
+    return sum(same) / len(same)
+
+
+def test_the_rate_of_one_intention_is_counted_over_all_pairs_of_an_event():
     rng = np.random.default_rng(0)
     for _ in range(20):
         spoken = pd.DataFrame({"event": rng.choice(list("uvwxy"), 14), "intention": rng.choice(list("abc"), 14)})
-        pairs = list(itertools.combinations(spoken.to_dict("records"), 2))
-        same = [a["intention"] == b["intention"] for a, b in pairs]
-        of_one_event = [s for s, (a, b) in zip(same, pairs, strict=True) if a["event"] == b["event"]]
-        rates = analysis.same_intention_rate(spoken)
-        assert rates["any pair"] == pytest.approx(np.mean(same))
-        assert rates["same event"] == pytest.approx(np.mean(of_one_event))
+        rates = analysis.same_intention_rate(spoken, resamples=3)
+        assert list(rates.index) == ["same event", "low", "high"]
+        assert rates["same event"] == pytest.approx(rate_by_loops(spoken["event"], spoken["intention"]))
+
+
+def test_the_band_is_that_of_all_orders_of_the_events():
+    events, intentions = "uuuvvvw", "aabbaca"
+    rates = sorted(rate_by_loops(order, intentions) for order in itertools.permutations(events))
+    found = analysis.same_intention_rate(pd.DataFrame({"event": list(events), "intention": list(intentions)}), 4000)
+    # 5040 orders: the rates at 2.5 % and 97.5 % of them are the ends, and stand far enough from the next steps
+    for name, share in (("low", 0.025), ("high", 0.975)):
+        near = {rates[round((share + d) * len(rates))] for d in (-0.01, 0, 0.01)}
+        assert len(near) == 1 and found[name] == pytest.approx(near.pop())
+
+
+def test_events_that_tell_the_intention_lie_above_the_band_and_others_inside():
+    rng = np.random.default_rng(3)
+    intentions = rng.choice(list("abcd"), 60)
+    told = analysis.same_intention_rate(pd.DataFrame({"event": intentions, "intention": intentions}), 200)
+    assert told["same event"] == 1 and told["high"] < 1
+    low, high = told["low"], told["high"]
+    pairs = list(itertools.combinations(intentions, 2))
+    assert low < np.mean([a == b for a, b in pairs]) < high  # what an event without information gives
+    inside = 0
+    for _ in range(40):
+        spoken = pd.DataFrame({"event": rng.permutation(intentions), "intention": intentions})
+        inside += low <= analysis.same_intention_rate(spoken, 1)["same event"] <= high
+    assert inside >= 34  # 38 expected
+
+
+def test_the_band_is_the_same_every_time():
+    spoken = pd.DataFrame({"event": list("uuvvwwxx"), "intention": list("abcaabbc")})
+    assert analysis.same_intention_rate(spoken, 50).equals(analysis.same_intention_rate(spoken, 50))
 
 
 def test_there_is_no_rate_without_pairs():
-    rates = analysis.same_intention_rate(pd.DataFrame({"event": ["u", "v"], "intention": ["a", "a"]}))
-    assert rates["any pair"] == 1 and np.isnan(rates["same event"])
+    rates = analysis.same_intention_rate(pd.DataFrame({"event": ["u", "v"], "intention": ["a", "a"]}), 10)
+    assert rates.isna().all()
 
 
 # --- attributes -----------------------------------------------------------------------------------------------
@@ -117,15 +151,31 @@ def test_accuracy_worked_by_hand():
     assert frame.loc["gesture", ["train", "valid", "test"]].tolist() == [50, 100, 100]
     assert frame.loc["posture", ["train", "valid", "test"]].tolist() == [100, 100, 0]
     assert frame.loc["verbal", ["train", "valid", "test"]].tolist() == [50, 100, 100]
-    # one of so many keys; three of four stickers show no text
-    assert frame["chance"].to_dict() == pytest.approx(
-        {
-            "gesture": 100 / len(GESTURES),
-            "posture": 100 / len(POSTURES),
-            "facial_expression": 100 / len(EXPRESSIONS),
-            "verbal": 75,
+    # wave thrice, standing thrice, smile four times, and no text thrice
+    expected = {"gesture": 75, "posture": 75, "facial_expression": 100, "verbal": 75}
+    assert frame["commonest"].to_dict() == pytest.approx(expected)
+    assert list(frame.columns) == ["train", "valid", "test", "commonest"]
+
+
+def test_the_commonest_answer_reaches_what_is_said_of_it():
+    """By giving every answer to every sticker: the best one is right as often as `commonest` says."""
+    rng = np.random.default_rng(5)
+    captions = ["", "哼", "哼!", "OK", "ok~"]  # read alike: the second and third, the fourth and fifth
+    choices = {"gesture": GESTURES, "posture": POSTURES, "expression": EXPRESSIONS, "caption": captions}
+    for _ in range(5):
+        drawn = [{field: rng.choice(list(keys)[:5]) for field, keys in choices.items()} for _ in range(30)]
+        splits = ["train", "valid", "test"] * 10
+        stickers = [sticker(**fields, split=split) for fields, split in zip(drawn, splits, strict=True)]
+        found = analysis.attribute_accuracy(stickers, [seen()] * 30)["commonest"]
+        answers = {
+            "gesture": [seen(gesture=key) for key in GESTURES],
+            "posture": [seen(posture=key) for key in POSTURES],
+            "facial_expression": [seen(expression=key) for key in EXPRESSIONS],
+            "verbal": [seen(verbal=[caption]) for caption in captions],
         }
-    )
+        for name, given in answers.items():
+            reached = [sum(analysis.is_right(name, s, answer) for s in stickers) / 30 for answer in given]
+            assert found[name] == pytest.approx(100 * max(reached)), name
 
 
 def test_confusions_worked_by_hand():
@@ -187,6 +237,51 @@ def test_the_majority_of_a_tie_is_the_earlier_intention(tmp_path):
     assert accuracy.loc["Majority", "or neighbour"] == pytest.approx(200 / 3)
 
 
+def test_right_predictions_worked_by_hand():
+    predictions = pd.DataFrame(
+        [("c1", 3, "joy", "joy"), ("c2", 3, "fear", "joy"), ("c1", 0, "joy", "fear"), ("c2", 0, "fear", "fear")],
+        columns=["query", "seed", "true", "predicted"],
+    )
+    right = analysis.right_predictions(predictions)
+    assert [values.tolist() for values in right] == [[0, 1], [1, 0]]  # seed 0 first
+
+
+def test_an_interval_of_differences_worked_by_hand():
+    # one seed, differences 0 and 1: of four draws of two queries one has mean 0, one has mean 1
+    assert analysis.difference_interval([np.array([0.0, 1.0])], [np.array([0.0, 0.0])]) == (0, 1)
+    # two seeds whose differences are 1 and -1 everywhere: seeds are drawn, too
+    ours = [np.array([1.0, 1.0, 1.0]), np.array([0.0, 0.0, 0.0])]
+    assert analysis.difference_interval(ours, [np.zeros(3), np.ones(3)]) == (-1, 1)
+
+
+def test_differences_are_taken_on_the_same_queries():
+    """Queries differ far more than systems do; a constant advantage must not drown in them."""
+    theirs = list(np.random.default_rng(0).normal(size=(3, 50)))
+    found = analysis.difference_interval([values + 0.25 for values in theirs], theirs)
+    assert found == pytest.approx((0.25, 0.25))
+    low, high = analysis.difference_interval([values + 0.25 for values in theirs], theirs[::-1])
+    assert low < 0.2 and high > 0.3
+
+
+def test_an_interval_of_differences_against_loops():
+    rng = np.random.default_rng(2)
+    ours, theirs = rng.random((3, 40)), rng.random((3, 40)) - 0.2
+    means = []
+    for _ in range(4000):
+        seeds, queries = rng.integers(3, size=3), rng.integers(40, size=40)
+        means.append(np.mean([ours[s][q] - theirs[s][q] for s in seeds for q in queries]))
+    expected = sorted(means)[100], sorted(means)[3899]
+    assert analysis.difference_interval(list(ours), list(theirs)) == pytest.approx(expected, abs=0.015)
+
+
+def test_one_array_stands_for_every_seed():
+    rng = np.random.default_rng(1)
+    ours, control = list(rng.random((3, 20))), rng.random(20)
+    assert analysis.difference_interval(ours, [control]) == analysis.difference_interval(ours, [control] * 3)
+    with pytest.raises(ValueError, match="shorter"):
+        analysis.difference_interval(ours, [control] * 2)
+
+
 # --- relation scores ------------------------------------------------------------------------------------------
 
 
@@ -217,21 +312,80 @@ def boxed(*boxes):
 
 
 def test_relation_mass_worked_by_hand():
-    # four regions; the left half holds 0.1 + 0.4 of the score on half of the area, the corner 0.4 on a quarter
+    # four regions; the figure is the upper half of the first sticker, and the left half of the second
     scores = np.array([[0.1, 0.2, 0.4, 0.3], [0.25, 0.25, 0.25, 0.25]])
-    boxes = [{"face": (0, 0, 10, 20), "hand": (0, 10, 10, 20)}, {"face": (3, 7, 9, 11)}]
-    frame = analysis.relation_mass(scores, boxed(*boxes), size=20)
-    assert frame[["sticker", "part"]].to_numpy().tolist() == [[0, "face"], [0, "hand"], [1, "face"]]
-    assert frame["mass"].tolist() == pytest.approx([0.5, 0.4, 24 / 400])
-    assert frame["area"].tolist() == pytest.approx([0.5, 0.25, 24 / 400])
-    assert frame["lift"].tolist() == pytest.approx([1, 1.6, 1])  # a uniform score has lift 1 anywhere
-    means = analysis.lift_by_part(frame)
-    assert means.loc["face", ["stickers", "mass", "lift"]].tolist() == pytest.approx([2, 0.28, 1])
-    assert means.loc["hand", ["low", "lift", "high"]].tolist() == pytest.approx([1.6] * 3)  # one sticker, no spread
+    upper = {"body": (0, 0, 20, 10), "face": (0, 0, 10, 20), "hand": (0, 10, 10, 20)}
+    left = {"face": (3, 7, 9, 11), "body": (0, 0, 10, 20)}
+    frame = analysis.relation_mass(scores, boxed(upper, left), size=20)
+    assert list(frame.columns) == ["sticker", "part", "mass", "picture", "figure"]
+    assert frame[["sticker", "part"]].to_numpy().tolist() == [
+        [0, "body"],
+        [0, "face"],
+        [0, "hand"],
+        [1, "face"],
+        [1, "body"],
+    ]
+    assert frame["mass"].tolist() == pytest.approx([0.3, 0.5, 0.4, 24 / 400, 0.5])
+    assert frame["picture"].tolist() == pytest.approx([0.5, 0.5, 0.25, 24 / 400, 0.5])
+    # the hand lies outside its figure; the second face has 24 of the 200 pixels of its figure
+    assert frame["figure"].tolist() == pytest.approx([1, 0.5, 0, 24 / 200, 1])
+    means = analysis.mass_by_part(frame)
+    assert list(means.columns) == ["stickers", "mass", "picture", "figure", "excess", "low", "high"]
+    face = [2, 0.28, (0.5 + 0.06) / 2, (0.5 + 0.12) / 2, -0.03]
+    assert means.loc["face", ["stickers", "mass", "picture", "figure", "excess"]].tolist() == pytest.approx(face)
+    # of two stickers, one draw in four takes the first twice and one the second twice
+    assert means.loc["face", ["low", "high"]].tolist() == pytest.approx([-0.06, 0])
+    assert means.loc["body", ["excess", "low", "high"]].tolist() == pytest.approx([-0.6, -0.7, -0.5])
+    assert means.loc["hand", ["low", "excess", "high"]].tolist() == pytest.approx([0.4] * 3)  # one sticker, no spread
+
+
+def test_relation_mass_against_pixels():
+    """Every region's score is spread evenly over its pixels, and counted inside the part pixel by pixel."""
+    rng = np.random.default_rng(4)
+    side, block = 3, 5
+    for _ in range(10):
+        boxes = {}
+        for part in ("body", "face", "hand"):
+            (x0, y0), (x1, y1) = rng.integers(0, 8, 2), rng.integers(8, 16, 2)
+            boxes[part] = (int(x0), int(y0), int(x1), int(y1))
+        score = rng.random(side * side)
+
+        def inside(box, weights):
+            x0, y0, x1, y1 = box
+            found = 0.0
+            for y in range(y0, min(y1, side * block)):
+                for x in range(x0, min(x1, side * block)):
+                    found += weights[y // block * side + x // block] / block**2
+            return found / sum(weights)
+
+        x0, y0, x1, y1 = boxes["body"]
+        figure = [0] * side**2
+        for y in range(y0, min(y1, side * block)):
+            for x in range(x0, min(x1, side * block)):
+                figure[y // block * side + x // block] += 1
+        frame = analysis.relation_mass(score[None], boxed(boxes), side * block).set_index("part")
+        for part, box in boxes.items():
+            expected = [inside(box, weights) for weights in (score, [1] * side**2, figure)]
+            assert frame.loc[part, ["mass", "picture", "figure"]].tolist() == pytest.approx(expected), part
+
+
+def test_a_uniform_score_exceeds_nothing():
+    boxes = boxed({"body": (0, 3, 18, 18), "face": (1, 2, 14, 17)})
+    (face,) = (row for row in analysis.relation_mass(np.ones((1, 9)), boxes, 18).itertuples() if row.part == "face")
+    assert face.mass == pytest.approx(face.picture)
+    figure = analysis.region_cover((0, 3, 18, 18), 3, 18)
+    frame = analysis.relation_mass(figure[None], boxes, 18)
+    assert frame["mass"].tolist() == pytest.approx(frame["figure"].tolist())
+    assert analysis.mass_by_part(frame)["excess"].to_numpy() == pytest.approx(0)
+
+
+def test_a_sticker_without_a_figure_is_noticed():
+    with pytest.raises(KeyError, match="body"):
+        analysis.relation_mass(np.ones((1, 4)), boxed({"face": (0, 0, 5, 5)}), 20)
 
 
 def test_the_scale_of_relation_scores_does_not_matter():
     rng = np.random.default_rng(1)
-    scores, stickers = rng.random((3, 9)), boxed(*[{"face": (1, 2, 14, 17)}] * 3)
+    scores, stickers = rng.random((3, 9)), boxed(*[{"face": (1, 2, 14, 17), "body": (0, 0, 18, 9)}] * 3)
     once, thrice = analysis.relation_mass(scores, stickers, 18), analysis.relation_mass(3 * scores, stickers, 18)
-    assert once["lift"].to_numpy() == pytest.approx(thrice["lift"].to_numpy())
+    pd.testing.assert_frame_equal(once, thrice)

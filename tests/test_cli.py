@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from intra import __version__, study
+from intra import __version__, reproduce, study
 from intra.cli import _assignments, _seeds, main
 from intra.config import RunConfig
 from intra.errors import IntraError
@@ -162,6 +162,24 @@ def test_a_mistake_is_one_line(arguments, message, fail, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("more", [["--seeds", "1"], ["--seeds", "0"], ["-p", "profile=smoke"]], ids=" ".join)
+def test_accepting_takes_the_run_as_it_is(more, fail, monkeypatch):
+    for name in ("accept_run", "reproduce"):
+        monkeypatch.setattr(reproduce, name, lambda *arguments: pytest.fail("something is made"))
+    assert fail("reproduce", "--accept", *more) == (
+        "intra: --accept takes the run as it is: neither --seeds nor -p go with it\n"
+    )
+
+
+def test_reproduce_passes_on_what_it_is_given(printed, monkeypatch):
+    called = []
+    monkeypatch.setattr(reproduce, "accept_run", lambda: called.append("accept"))
+    monkeypatch.setattr(reproduce, "reproduce", lambda seeds, parameters: called.append((seeds, parameters)))
+    for arguments in (["--accept"], [], ["--seeds", "1-2", "-p", "profile=smoke"]):
+        printed("reproduce", *arguments)
+    assert called == ["accept", (None, {}), ([1, 2], {"profile": "smoke"})]
+
+
 RUN_LINE = "c1 Q0 s1 1 0.5 tag\n"
 
 
@@ -209,15 +227,22 @@ def test_train_prints_its_record_as_json(printed, cache, smoke, tmp_path):
     assert json.loads((path / "record.json").read_text()) == found
 
 
-def test_train_prints_metrics(printed, cache, smoke, tmp_path):
+def test_train_prints_what_was_selected_and_nothing_of_the_test_split(printed, cache, smoke, tmp_path):
     arguments = ["train", "--profile", "smoke", "--set", "epochs=1", "--out", tmp_path]
     found = printed(*arguments, "--json")
-    path, selected, heads, intention, exact = printed(*arguments).splitlines()  # read from the record
-    assert path == found["path"]
-    assert selected == f"epoch 1, mAP on valid {found['selection']['value']:.4f}"
-    assert heads.split() == list(found["metrics"]["exact"])
-    for name, line in (("intention", intention), ("exact", exact)):
-        assert line.split() == [name, *(f"{value:.4f}" for value in found["metrics"][name].values())]
+    assert printed(*arguments).splitlines() == [  # read from the record
+        found["path"],
+        f"epoch 1, mAP on valid {found['selection']['value']:.4f}",
+        f"the test split: intra evaluate {found['path']}",
+    ]
+    assert printed("evaluate", found["path"], "--json") == found["metrics"]  # as told
+
+
+def test_train_of_a_control_selects_nothing(printed, cache, smoke, tmp_path):
+    arguments = ["train", "--profile", "smoke", "--system", "majority", "--out", tmp_path]
+    found = printed(*arguments, "--json")
+    assert found["selection"] is None and found["metrics"].keys() == {"intention", "exact"}
+    assert printed(*arguments).splitlines() == [found["path"], f"the test split: intra evaluate {found['path']}"]
 
 
 def test_evaluate_scores_a_record_anew(printed, records, smoke, monkeypatch):
@@ -251,6 +276,10 @@ def test_study_prints_every_record_as_json(records, smoke, capsys):
     assert json.loads(printed.out) == [record.content for record in smoke]
     told = printed.err.splitlines()
     assert [line.split(":")[0] for line in told] == [f"{n}/8 {r.path.name}" for n, r in enumerate(smoke, 1)]
+    for line, record in zip(told, smoke, strict=True):
+        selected = record.content["selection"]
+        assert (f"valid mAP {selected['value']:.4f}" if selected else "nothing to select") in line
+        assert "test" not in line
 
 
 def test_study_prints_tables(printed, records, smoke):

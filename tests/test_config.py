@@ -9,6 +9,7 @@ import pytest
 
 from intra.config import PROFILES, RunConfig, unknown
 from intra.errors import IntraError
+from intra.paper import settings
 
 
 def another(field):
@@ -85,3 +86,16 @@ def test_a_value_that_cannot_be_is_told_in_one_line(changes, told):
 
 def test_a_name_far_from_all_gets_no_hint():
     assert unknown("study", "xyz", ["main", "window"]) == "unknown study 'xyz'; known are main, window"
+
+
+def test_settings_of_the_paper_are_settings_of_a_run():
+    """Sections V-A and V-E print these; about the others the paper is silent."""
+    printed = {"weight_retrieval": 1, "weight_intention": 1, "learning_rate": 1e-4, "batch_size": 4}
+    found = settings()
+    silent = {name for name, value in found.items() if value == "not given"}
+    assert silent == {"width", "heads", "margin", "dropout"}
+    assert {name: float(found[name]) for name in found.keys() - silent - {"window"}} == printed
+    assert found["window"] == "6 is best (Section V-E)"
+    assert found.keys() <= RunConfig().as_dict().keys()
+    for name in ("window", "weight_retrieval", "weight_intention"):  # which a run takes over
+        assert float(found[name].split()[0]) == getattr(RunConfig(), name)

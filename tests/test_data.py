@@ -416,6 +416,12 @@ def test_a_profile_keeps_the_first_conversations_of_each_split_and_their_sticker
     assert profile_dataset(str(folder), "mini") == load_dataset(folder)
 
 
+def test_an_unknown_profile_is_one_line_with_the_nearest_one(folder):
+    with pytest.raises(IntraError) as error:
+        profile_dataset(str(folder), "mimi")
+    assert str(error.value) == "unknown profile 'mimi' (did you mean 'mini'?); known are mini, smoke"
+
+
 # --- the intention of a sticker -------------------------------------------------------------------------------
 
 

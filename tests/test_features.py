@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from intra import config, features
+from intra.components import Components
 from intra.config import RunConfig
 from intra.data.reader import load_dataset
 from intra.data.schema import SPLITS
@@ -18,6 +19,7 @@ from intra.errors import IntraError
 from intra.evaluation import make_qrels
 from intra.features import Standardiser, build_features, cached, profile_dataset
 from intra.generation.attributes import ATTRIBUTES
+from intra.paths import PACKAGE
 
 pytest_plugins = ["helpers"]
 CONFIG = RunConfig(profile="smoke")
@@ -87,6 +89,27 @@ def test_any_other_key_is_another_array(own_cache):
     assert [int(cached(key, forbidden)[0]) for key in keys] == list(range(len(keys)))
 
 
+def test_other_code_of_the_encoders_is_another_array(own_cache, monkeypatch):
+    asked = []
+
+    def digest_of(digest):
+        monkeypatch.setattr(features, "code_digest", lambda patterns: asked.append(patterns) or digest)
+
+    for number, digest in enumerate(["one", "two"]):
+        digest_of(digest)
+        assert cached(["a"], lambda number=number: np.array([number])).tolist() == [number]
+    for number, digest in enumerate(["one", "two"]):  # both are kept
+        digest_of(digest)
+        assert cached(["a"], forbidden).tolist() == [number]
+    assert set(asked) == {features.ENCODING_CODE}
+
+
+def test_the_code_of_the_encoders_is_all_that_encodes():
+    named = {path.relative_to(PACKAGE).as_posix() for glob in features.ENCODING_CODE for path in PACKAGE.glob(glob)}
+    encoders = {f"encoders/{path.name}" for path in (PACKAGE / "encoders").glob("*.py")}
+    assert named == encoders - {"encoders/pretraining.py"} | {"data/pictures.py"}
+
+
 def test_what_a_killed_process_left_is_no_harm(own_cache):
     cached(["a"], lambda: np.ones(2))
     (whole,) = own_cache.iterdir()
@@ -120,6 +143,12 @@ def test_tiny_bert_follows_its_vocabulary(own_cache, tmp_path, monkeypatch):
     assert second.name != first.name
     assert np.array_equal(*first.encode(["丙", "丁"]))  # both unknown
     assert not np.array_equal(*second.encode(["丙", "丁"]))
+
+
+def test_parts_of_an_unknown_profile_are_one_line_with_the_nearest_one():
+    with pytest.raises(IntraError) as error:
+        Components("smok")
+    assert str(error.value) == "unknown profile 'smok' (did you mean 'smoke'?); known are mini, smoke"
 
 
 # Smoke features

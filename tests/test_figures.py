@@ -119,14 +119,15 @@ def test_result_points_carry_their_intervals():
     assert len(figures.results_points(frame, ["mAP"]).axes) == 1
 
 
-def test_lift_points_carry_their_intervals():
-    frame = pd.DataFrame({"lift": [1.5, 0.8], "low": [1.2, 0.7], "high": [1.9, 0.85]}, index=["face", "hand"])
-    (axes,) = figures.lift_points(frame).axes
+def test_excess_points_carry_their_intervals():
+    frame = pd.DataFrame({"excess": [0.2, -0.1], "low": [0.15, -0.3], "high": [0.4, 0.05]}, index=["face", "hand"])
+    (axes,) = figures.excess_points(frame).axes
     points, _, (bars,) = axes.containers[0]
-    assert points.get_xdata().tolist() == [1.5, 0.8]
+    assert points.get_xdata().tolist() == [0.2, -0.1]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["face", "hand"]
     found = np.array([segment[:, 0] for segment in bars.get_segments()])
-    assert found == pytest.approx(np.array([[1.2, 1.9], [0.7, 0.85]]))
-    assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"] == [1]
+    assert found == pytest.approx(np.array([[0.15, 0.4], [-0.3, 0.05]]))
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"] == [0]
 
 
 def test_relation_scores_lie_exactly_over_their_sticker(stickers):

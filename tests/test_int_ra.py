@@ -1,5 +1,6 @@
 """Int-RA: every part against plain loops, the properties the specification promises, and the system interface."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -324,6 +325,28 @@ def test_scores_do_not_depend_on_company(toy, toy_config):
     one = type(queries)(**{name: value[3:4] for name, value in vars(queries).items()})
     few = type(gallery)(**{name: value[2:5] for name, value in vars(gallery).items()})
     assert system.score(one, few) == pytest.approx(whole[3:4, 2:5], abs=1e-6)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_labels_are_not_read_in_scoring(trained, toy, toy_config):
+    """What a query meant, what was sent and what stickers are sent for: none of it can reach a score."""
+    system = IntRASystem(toy_config, toy)
+    if trained:
+        system.fit(toy.train, toy.valid)
+    queries, gallery = toy.test.queries, toy.test.gallery
+    scores, details = system.score(queries, gallery), system.details(queries, gallery)
+    rng = np.random.default_rng(0)
+    scrambled = dataclasses.replace(
+        queries, intentions=rng.permutation(queries.intentions), stickers=rng.permutation(queries.stickers)
+    )
+    relabelled = dataclasses.replace(gallery, intentions=rng.permutation(gallery.intentions))
+    assert not np.array_equal(scrambled.intentions, queries.intentions)
+    assert not np.array_equal(scrambled.stickers, queries.stickers)
+    assert not np.array_equal(relabelled.intentions, gallery.intentions)
+    assert np.array_equal(system.score(scrambled, relabelled), scores)
+    found = system.details(scrambled, relabelled)
+    assert found.keys() == details.keys()
+    assert all(np.array_equal(found[name], details[name]) for name in details)
 
 
 def test_saved_weights_give_identical_scores(toy, toy_config, tmp_path):

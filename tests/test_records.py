@@ -1,5 +1,6 @@
 """Records are written whole or not at all, never select on test, and know which code made them."""
 
+import ast
 import json
 import os
 
@@ -137,7 +138,7 @@ def digest(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "PACKAGE", tmp_path / "intra")
     made = []
 
-    def measure(**changes):
+    def measure(*patterns, **changes):
         package = tmp_path / f"{len(made)}" / "intra"
         monkeypatch.setattr(records, "PACKAGE", package)
         for name, source in (CODE | {name.replace("__", "/") + ".py": text for name, text in changes.items()}).items():
@@ -145,7 +146,7 @@ def digest(tmp_path, monkeypatch):
                 (package / name).parent.mkdir(parents=True, exist_ok=True)
                 (package / name).write_text(source, encoding="utf-8")
         records.code_digest.cache_clear()
-        made.append(records.code_digest())
+        made.append(records.code_digest(patterns) if patterns else records.code_digest())
         return made[-1]
 
     yield measure
@@ -191,3 +192,34 @@ def test_the_digest_changes_with_the_code(digest, changes):
 def test_a_string_that_is_used_is_code(digest):
     assert digest(losses='NAME = "a"\n') != digest(losses='NAME = "b"\n')
     assert digest(losses='def f():\n    return "a"\n') != digest(losses='def f():\n    return "b"\n')
+
+
+def test_a_digest_of_some_modules_follows_these_alone(digest):
+    some = ("losses.py", "models/[!p]*.py")
+    assert digest(*some) == digest(*some, figures="COLOUR = 1\n", models__pretraining="x = 1\n", features="x = 1\n")
+    assert digest(*some) != digest(*some, losses="MARGIN = 0.3\n")
+    assert digest(*some) != digest(*some, models__new="x = 1\n")
+    assert digest(*some) != digest("losses.py")
+    assert digest("losses.py", "losses.py") == digest("losses.py")
+    assert digest("losses.py", "figures.py") == digest("figures.py", "losses.py")
+    assert digest(*records.RESULT_CODE) == digest()
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_one"),
+    [
+        ('"words"', True),
+        ('"""words\n    over lines"""', True),
+        ('"two " "parts"', True),
+        ('b"bytes"', False),
+        ("...", False),
+        ("1", False),
+        ('f"{x}"', False),
+        ('x = "words"', False),
+        ('print("words")', False),
+        ('return_("words")', False),
+    ],
+)
+def test_a_docstring_is_a_string_that_nothing_uses(statement, is_one):
+    (node,) = ast.parse(statement).body
+    assert records._is_docstring(node) is is_one

@@ -20,6 +20,12 @@ def fresh_namespace(**parameters):
     return {"In": [], "Out": {}, "get_ipython": None, "_i1": "", "__name__": "__main__", **parameters}
 
 
+@pytest.fixture(autouse=True)
+def nothing_checked(monkeypatch):
+    """Namespaces are told apart by their addresses, which tests give to several."""
+    monkeypatch.setattr(report, "_checked", set())
+
+
 def test_known_parameters_pass():
     check_parameters(fresh_namespace(profile="mini", seeds=[0]), "profile", "seeds")
 
@@ -27,6 +33,25 @@ def test_known_parameters_pass():
 def test_a_misspelt_parameter_is_named_with_the_nearest_known_one():
     with pytest.raises(IntraError, match=r"unknown parameter 'seds' \(did you mean 'seeds'\?\)"):
         check_parameters(fresh_namespace(profile="mini", seeds=[0], seds=[1]), "profile", "seeds")
+
+
+def test_a_cell_that_is_run_again_passes():
+    """By then its imports lie beside the parameters."""
+    namespace = fresh_namespace(profile="mini")
+    check_parameters(namespace, "profile")
+    namespace |= {"load_study": None, "np": np}
+    check_parameters(namespace, "profile")
+    with pytest.raises(IntraError, match="unknown parameter 'load_study'"):
+        check_parameters(dict(namespace), "profile")  # another namespace
+
+
+def test_a_misspelt_parameter_is_refused_every_time():
+    namespace = fresh_namespace(profile="mini", seds=[1])
+    for _ in range(2):
+        with pytest.raises(IntraError, match="unknown parameter 'seds'"):
+            check_parameters(namespace, "profile", "seeds")
+    del namespace["seds"]
+    check_parameters(namespace, "profile", "seeds")
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -54,9 +79,10 @@ def test_glued_numbers_are_plain_python(glued, capsys):
     assert capsys.readouterr().out == "a = 0.1235\nb = 3\nc = 2.0\n"
 
 
-def test_a_claim_is_shown_as_one_row_and_its_verdict_glued(glued):
+def test_a_claim_is_shown_as_one_row_and_its_verdict_printed_and_glued(glued, capsys):
     report.show_claim(Claim("C9", "it works", "yes", "yes, 3.0", HOLDS))
     (frame,) = glued["shown"]
     assert glued["verdict_C9"] == HOLDS
+    assert capsys.readouterr().out == f"C9: {HOLDS}\n"
     pd.testing.assert_index_equal(frame.index, pd.Index(["C9"]))
     assert frame.loc["C9", "ours"] == "yes, 3.0"

@@ -141,3 +141,29 @@ def test_a_key_depends_on_every_field_but_not_on_their_order():
     others = [request | {"source": "a@2"}, request | {"utterances": ["好", "早"]}, request | {"decoding": {"beams": 4}}]
     assert len({request_key(r) for r in [request, *others, {k: request[k] for k in ("task", "source")}]}) == 5
     assert request_key(json.loads(json.dumps(request))) == request_key(request)
+
+
+@pytest.mark.parametrize("letters", ["", "早", "好哦", "早好吗嗯哦"])
+def test_keeping_drops_what_is_not_wanted(path, letters):
+    store = GenerationStore(path)
+    store.fetch(REQUESTS, Source())
+    lines = path.read_bytes().split(b"\n")[:-1]
+    kept = [number for number, request in enumerate(REQUESTS) if request["text"][0] in letters]
+    store.keep(lambda request: request["text"][0] in letters)
+    assert path.read_bytes() == b"".join(lines[number] + b"\n" for number in kept)  # in their order, bit for bit
+    assert [file.name for file in path.parent.iterdir()] == ["store.jsonl"]
+    for again in (store, GenerationStore(path)):
+        assert [entry["request"] for entry in again.entries()] == [REQUESTS[number] for number in kept]
+    dropped = [request["text"] for number, request in enumerate(REQUESTS) if number not in kept]
+    source = Source()
+    assert store.fetch(REQUESTS, source) == ANSWERS and source.asked == dropped  # also in memory
+
+
+def test_keeping_that_fails_leaves_the_store_as_it_was(path):
+    store = GenerationStore(path)
+    store.fetch(REQUESTS, Source())
+    before = path.read_bytes()
+    with pytest.raises(KeyError):
+        store.keep(lambda request: request["source"] == "a")
+    assert path.read_bytes() == before
+    assert store.fetch(REQUESTS, lambda missing: pytest.fail("asked again")) == ANSWERS
