@@ -15,6 +15,7 @@ from intra.errors import IntraError
 from intra.evaluation import MATCHES, Run, make_qrels, make_run, match_metrics, write_qrels, write_run
 from intra.features import build_features
 from intra.models import SYSTEMS
+from intra.paths import BUILD, RECORDS
 from intra.records import (
     DETAILS,
     RECORD,
@@ -74,9 +75,14 @@ def score_record(record: Record, split: str) -> tuple[Dataset, Run]:
         IntraError: If the system has weights and the record's folder does not hold them.
     """
     config = record.config
-    features = build_features(config, record.root / "generated")
+    has_weights = hasattr(SYSTEMS[config.system], "load")
+    if has_weights and not (record.path / WEIGHTS).exists():
+        raise IntraError(f"{record.path}: holds no weights; its ranked lists can be evaluated: {record.path / RUN}")
+    # the reference is read only: what is missing there goes where fresh runs go
+    root = BUILD / "records" / record.root.name if record.root.is_relative_to(RECORDS) else record.root
+    features = build_features(config, root / "generated")
     system = SYSTEMS[config.system](config, features)
-    if hasattr(system, "load"):
+    if has_weights:
         system.load(record.path / WEIGHTS)
     else:
         system.fit(features.train, features.valid)
