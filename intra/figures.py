@@ -82,7 +82,7 @@ def accuracy_bars(frame: pd.DataFrame, ylabel: str = "accuracy (%)") -> Figure:
     frame.plot.bar(ax=axes, color=colours, width=0.75, rot=0)
     axes.set(ylabel=ylabel, xlabel="", ylim=(0, 100))
     axes.grid(axis="x", visible=False)
-    axes.legend(loc="upper right", ncols=len(frame.columns), fontsize=9)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(frame.columns), fontsize=9, frameon=False)
     figure.tight_layout()
     return figure
 
@@ -153,8 +153,8 @@ def relation_overlays(
             score.reshape(side, side),
             extent=(*place.get_xlim(), *place.get_ylim()),
             cmap="Reds",
-            alpha=0.55,
-            interpolation="bilinear",
+            alpha=0.75 * (score / score.max()).reshape(side, side),
+            interpolation="nearest",
         )
     return figure
 

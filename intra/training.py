@@ -50,15 +50,6 @@ def fit(
         valid: Queries and gallery to select on.
         config: Learning rate, batch size, most epochs, patience and seed.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)  # dropout draws from the global generator
-        history, best, best_state = _epochs(model, losses, score, train, valid, config)
-    model.load_state_dict(best_state)
-    return Fit(history, best)
-
-
-def _epochs(model, losses, score, train: Partition, valid: Partition, config: RunConfig) -> tuple[list, int, dict]:
-    """Train until patience ends: history, number and weights of the best epoch; arguments as in `fit`."""
     shuffle = torch.Generator().manual_seed(config.seed)
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=config.learning_rate)
     history, best, best_state = [], 0, None
@@ -71,7 +62,8 @@ def _epochs(model, losses, score, train: Partition, valid: Partition, config: Ru
             best, best_state = epoch, deepcopy(model.state_dict())
         if epoch - best >= config.patience:
             break
-    return history, best, best_state
+    model.load_state_dict(best_state)
+    return Fit(history, best)
 
 
 def partition_map(score: Callable[[Queries, Gallery], np.ndarray], partition: Partition) -> float:

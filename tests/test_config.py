@@ -73,7 +73,6 @@ def test_changes_leave_the_original_alone():
         ({"learning_rate": math.nan}, "learning_rate is nan, expected a number of at least 0"),
         ({"learning_rate": math.inf}, "learning_rate is inf, expected a number of at least 0"),
         ({"weight_intention": False}, "weight_intention is False, expected a number of at least 0"),
-        ({"dropout": 1.0}, "dropout is 1.0, expected a number from 0 up and below 1"),
         ({"width": 10, "heads": 4}, "width 10 is no multiple of heads 4"),
         ({"hads": 2}, f"unknown setting 'hads' (did you mean 'heads'?); known are {', '.join(sorted(OTHER))}"),
     ],
@@ -93,7 +92,7 @@ def test_settings_of_the_paper_are_settings_of_a_run():
     printed = {"weight_retrieval": 1, "weight_intention": 1, "learning_rate": 1e-4, "batch_size": 4}
     found = settings()
     silent = {name for name, value in found.items() if value == "not given"}
-    assert silent == {"width", "heads", "margin", "dropout"}
+    assert silent == {"width", "heads", "margin"}
     assert {name: float(found[name]) for name in found.keys() - silent - {"window"}} == printed
     assert found["window"] == "6 is best (Section V-E)"
     assert found.keys() <= RunConfig().as_dict().keys()

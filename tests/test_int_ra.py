@@ -207,13 +207,6 @@ def test_intention_logits_against_loops(texts):
     assert predictor(texts).detach().numpy() == pytest.approx(expected, abs=1e-5)
 
 
-def test_dropout_hides_text_in_training_alone(texts):
-    predictor = IntentionPredictor(E, C, dropout=0.5)
-    plain = predictor.classifier(texts)
-    assert not torch.equal(predictor(texts), plain)
-    assert torch.equal(predictor.eval()(texts), plain)
-
-
 def test_label_query_is_the_projected_label_of_the_likeliest_intention():
     torch.manual_seed(10)
     labels = torch.randn(C, E)

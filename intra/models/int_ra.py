@@ -25,13 +25,12 @@ class IntRA(nn.Module):
         region_width: w, width of the region features.
         width: d, the common width of Eq. 10.
         heads: h of Eq. 11.
-        dropout: Of the intention classifier.
     """
 
-    def __init__(self, label_features: Tensor, region_width: int, width: int, heads: int, dropout: float = 0.0):
+    def __init__(self, label_features: Tensor, region_width: int, width: int, heads: int):
         super().__init__()
         intentions, text_width = label_features.shape
-        self.intention = IntentionPredictor(text_width, intentions, dropout)  # Eq. 4-5
+        self.intention = IntentionPredictor(text_width, intentions)  # Eq. 4-5
         self.query = LabelQuery(label_features, width)
         self.sticker = RelationAwareSticker(text_width, region_width, width, heads)  # Eq. 10-12
 
@@ -64,8 +63,7 @@ class IntRASystem:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             labels = torch.from_numpy(features.label_features)
-            self.model = IntRA(labels, region_width, config.width, config.heads, config.dropout)
-        self.model.eval()  # training switches dropout on and off again; loaded weights are never trained here
+            self.model = IntRA(labels, region_width, config.width, config.heads)
 
     def fit(self, train: Partition, valid: Partition) -> Fit:
         """Minimise lambda_1 L_ret + lambda_2 L_int (Section IV-C), every training sticker in every step."""

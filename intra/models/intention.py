@@ -10,17 +10,15 @@ class IntentionPredictor(nn.Module):
     Args:
         text_width: e, width of the text features.
         intentions: C, how many intentions there are.
-        dropout: Share of text features hidden in training.
     """
 
-    def __init__(self, text_width: int, intentions: int, dropout: float = 0.0):
+    def __init__(self, text_width: int, intentions: int):
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(text_width, intentions)
 
     def forward(self, text_features: Tensor) -> Tensor:
         """Logits z, shape (B, C), of text features H^T, shape (B, e)."""
-        return self.classifier(self.dropout(text_features))
+        return self.classifier(text_features)
 
 
 class LabelQuery(nn.Module):
