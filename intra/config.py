@@ -63,7 +63,8 @@ class RunConfig:
     weight_intention: float = 1.0
     """lambda_2 (paper, Section V-A)."""
     learning_rate: float = 3e-3
-    """Adam's step. The paper prints 1e-4; here only small layers learn, on frozen features; best of 3e-4, 1e-3 and 3e-3 on valid."""
+    """Adam's step: the best of 3e-4, 1e-3 and 3e-3 on validation. The paper prints 1e-4; here only small layers
+    learn, on frozen features."""
     batch_size: int = 32
     """The paper uses 4; frozen features allow more."""
     epochs: int = 60
