@@ -107,18 +107,12 @@ def _run_commands(commands) -> None:
 
 
 def _seeds(text: str) -> list[int]:
-    """Whole numbers and ranges such as `0-4,7`."""
+    from intra.study import read_seeds
+
     try:
-        seeds = []
-        for piece in text.split(","):
-            first, dash, last = piece.partition("-")
-            some = range(int(first), int(last if dash else first) + 1)
-            if not some:
-                raise ValueError(piece)
-            seeds += some
-        return seeds
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds such as 0-4 or 0,2,7") from None
+        return read_seeds(text)
+    except IntraError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _assignments(pairs: list[str]) -> dict:

@@ -22,6 +22,8 @@ from intra.records import WEIGHTS, Record, read_record, run_name, written_whole
 FRESH_RECORDS = BUILD / "records"
 """Where runs go that are not the reference."""
 SEEDS = (0, 1, 2, 3, 4)
+Seeds = Sequence[int] | int | str
+"""Whole numbers, or their text as in `read_seeds`: papermill hands lists on as text."""
 
 STUDIES: dict[str, list[dict]] = {
     "main": [{"system": name} for name in ("random", "majority", "int_ra", "oracle")],
@@ -29,7 +31,26 @@ STUDIES: dict[str, list[dict]] = {
 """Name to the changes of the base config, one entry a configuration."""
 
 
-def study_configs(name: str, profile: str = "mini", seeds: Sequence[int] = SEEDS) -> list[RunConfig]:
+def read_seeds(text: str) -> list[int]:
+    """Whole numbers and ranges such as `0-4,7` or `[0, 1]`.
+
+    Raises:
+        IntraError: If the text is something else, or a range is empty.
+    """
+    try:
+        seeds = []
+        for piece in text.strip().removeprefix("[").removesuffix("]").split(","):
+            first, dash, last = piece.partition("-")
+            some = range(int(first), int(last if dash else first) + 1)
+            if not some:
+                raise ValueError(piece)
+            seeds += some
+        return seeds
+    except ValueError:
+        raise IntraError(f"{text!r} is no list of seeds such as 0-4 or 0,2,7") from None
+
+
+def study_configs(name: str, profile: str = "mini", seeds: Seeds = SEEDS) -> list[RunConfig]:
     """The configs of a study: every configuration with every seed.
 
     Raises:
@@ -37,7 +58,9 @@ def study_configs(name: str, profile: str = "mini", seeds: Sequence[int] = SEEDS
     """
     if name not in STUDIES:
         raise IntraError(unknown("study", name, STUDIES))
-    if not isinstance(seeds, Sequence):
+    if isinstance(seeds, str):
+        seeds = read_seeds(seeds)
+    elif not isinstance(seeds, Sequence):
         seeds = [seeds]
     if not seeds or any(not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 for seed in seeds):
         raise IntraError(f"seeds are {list(seeds)!r}, expected at least one whole number from 0 up")
@@ -45,7 +68,7 @@ def study_configs(name: str, profile: str = "mini", seeds: Sequence[int] = SEEDS
     return [base.with_changes(**changes, seed=seed) for changes in STUDIES[name] for seed in dict.fromkeys(seeds)]
 
 
-def load_study(name: str, profile: str = "mini", seeds: Sequence[int] = SEEDS) -> list[Record]:
+def load_study(name: str, profile: str = "mini", seeds: Seeds = SEEDS) -> list[Record]:
     """Records of a study: from the reference, else from earlier fresh runs, else made now.
 
     Raises:
@@ -93,7 +116,7 @@ def accept_records(name: str, report: Callable[[str], None], profile: str = "min
 def run_study(
     name: str,
     profile: str = "mini",
-    seeds: Sequence[int] = SEEDS,
+    seeds: Seeds = SEEDS,
     root: Path = FRESH_RECORDS,
     report: Callable[[str], None] = lambda line: None,
 ) -> list[Record]:

@@ -103,7 +103,15 @@ def test_a_command_that_is_none_prints_usage(arguments, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"), [("0-4", [0, 1, 2, 3, 4]), ("0,2,7", [0, 2, 7]), ("3", [3]), ("5-6,1", [5, 6, 1]), ("2-2", [2])]
+    ("text", "seeds"),
+    [
+        ("0-4", [0, 1, 2, 3, 4]),
+        ("0,2,7", [0, 2, 7]),
+        ("3", [3]),
+        ("5-6,1", [5, 6, 1]),
+        ("2-2", [2]),
+        ("[0, 1]", [0, 1]),
+    ],
 )
 def test_lists_of_seeds(text, seeds):
     assert _seeds(text) == seeds

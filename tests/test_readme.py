@@ -27,7 +27,7 @@ IN_TEXT = re.findall(r"`(intra [^`]+)`", README)
 
 def test_every_make_target_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"\bmake ([a-z]+)", README):
+    for target in re.findall(r"(?m)(?:^|`)make ([a-z]+)", README):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
