@@ -68,7 +68,7 @@ logger = logging.getLogger("intra.pretraining")
 class Settings:
     """What decides the weights, beside the data."""
 
-    epochs: int = 30
+    epochs: int = 13
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
@@ -545,7 +545,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--drawings", type=int, default=14000, help="to learn from (default: %(default)s)")
     parser.add_argument("--validation", type=int, default=600, help="to measure on (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=30, help="passes over them (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=13, help="passes over them (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of batches and augmentation (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="folder for the files (default: replace the package's)")
