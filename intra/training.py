@@ -28,7 +28,7 @@ class Fit:
 
     @property
     def validation(self) -> float:
-        """MAP on valid at the best epoch: what the epoch was selected by."""
+        """The mAP on valid at the best epoch: what the epoch was selected by."""
         return self.history[self.best_epoch - 1]["valid_mAP"]
 
 

@@ -44,6 +44,7 @@ from intra.paths import cache_directory
 from intra.replystickers import drawing, vocabulary
 from intra.replystickers.drawing.characters import Character, held_out_characters
 from intra.replystickers.drawing.sticker import draw, rasterise
+from intra.replystickers.specification import VOCABULARIES as SPECIFIED
 from intra.replystickers.specification import StickerSpecification
 
 RECORD = Path(__file__).parent / "pretraining.json"
@@ -135,16 +136,7 @@ def _example(character: Character, captions: Sequence[str], rng: random.Random) 
 
 def describe(specification: StickerSpecification, chinese: bool) -> str:
     """Say what a drawing shows, in Chinese or English; the made-up character has no name worth saying."""
-    word = {
-        field: known[getattr(specification, field)][0 if chinese else 1]
-        for field, known in {
-            "style": vocabulary.STYLES,
-            "expression": vocabulary.EXPRESSIONS,
-            "gesture": vocabulary.GESTURES,
-            "posture": vocabulary.POSTURES,
-            "prop": vocabulary.PROPS,
-        }.items()
-    }
+    word = {field: known[getattr(specification, field)][0 if chinese else 1] for field, known in SPECIFIED.items()}
     if chinese:
         text = f"{word['style']}的表情包，表情{word['expression']}，手势{word['gesture']}，姿势{word['posture']}"
         text += f"，画着{word['prop']}" if word["prop"] else ""

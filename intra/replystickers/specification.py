@@ -4,6 +4,15 @@ from dataclasses import dataclass
 
 from intra.replystickers import vocabulary
 
+VOCABULARIES: dict[str, vocabulary.Vocabulary] = {
+    "style": vocabulary.STYLES,
+    "expression": vocabulary.EXPRESSIONS,
+    "gesture": vocabulary.GESTURES,
+    "posture": vocabulary.POSTURES,
+    "prop": vocabulary.PROPS,
+}
+"""Field of a specification to the keys it may hold."""
+
 
 @dataclass(frozen=True)
 class StickerSpecification:
@@ -29,13 +38,7 @@ class StickerSpecification:
         Raises:
             ValueError: Naming the field, the value and the known keys.
         """
-        for field, known in {
-            "style": vocabulary.STYLES,
-            "expression": vocabulary.EXPRESSIONS,
-            "gesture": vocabulary.GESTURES,
-            "posture": vocabulary.POSTURES,
-            "prop": vocabulary.PROPS,
-        }.items():
+        for field, known in VOCABULARIES.items():
             value = getattr(self, field)
             if value not in known:
                 raise ValueError(f"{field}: {value!r} is not one of {', '.join(known)}")
