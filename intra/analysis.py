@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from intra.data.schema import Dataset, Sticker
+from intra.data.schema import ATTRIBUTES, SPLITS, Dataset, Sticker
 from intra.evaluation import bootstrap_interval
-from intra.generation.attributes import ATTRIBUTES, StickerAttributes
+from intra.generation.attributes import StickerAttributes
 from intra.generation.knowledge import RELATIONS, Knowledge
 from intra.records import Record
 from intra.replystickers.vocabulary import EXPRESSIONS, GESTURES, POSTURES
@@ -47,9 +47,9 @@ def attribute_accuracy(stickers: Sequence[Sticker], attributes: Sequence[Sticker
         [[is_right(name, s, a) for name in ATTRIBUTES] for s, a in zip(stickers, attributes, strict=True)],
         columns=list(ATTRIBUTES),
     )
-    frame = 100 * right.groupby([s.split for s in stickers]).mean().T
+    frame = pd.DataFrame({split: 100 * right[[split in s.splits for s in stickers]].mean() for split in SPLITS})
     commonest = {name: _commonest_share(name, stickers) for name in ATTRIBUTES}
-    return frame[["train", "valid", "test"]].assign(commonest=100 * pd.Series(commonest))
+    return frame.assign(commonest=100 * pd.Series(commonest))
 
 
 def _commonest_share(attribute: str, stickers: Sequence[Sticker]) -> float:
@@ -221,3 +221,45 @@ def intention_accuracy(predictions: pd.DataFrame, dataset: Dataset) -> pd.DataFr
         ends = {"accuracy": right.mean(), "low": low, "high": high, "or neighbour": near.mean()}
         rows[name] = {column: 100 * value for column, value in ends.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def one_of_each(stickers: Sequence[Sticker], field: str) -> dict[str, Sticker]:
+    """The first sticker, by id, for each value of a field of the drawing specification."""
+    first: dict[str, Sticker] = {}
+    for sticker in sorted(stickers, key=lambda sticker: sticker.id):
+        if field in sticker.specification:
+            first.setdefault(sticker.specification[field], sticker)
+    return dict(sorted(first.items()))
+
+
+def reader_frame(checks: dict) -> pd.DataFrame:
+    """Agreement of the second reading with the labels, in percent (kappa times 100), one column a split."""
+    return pd.DataFrame(checks["readers"])
+
+
+def reader_numbers(readers: pd.DataFrame) -> dict[str, float]:
+    """Agreement and kappa of each split, under the names that prose uses; none without a second reading."""
+    named = readers.reindex(["agreement", "kappa", "macro_f1"]).dropna(axis="columns")
+    return {f"reader_{row}_{split}": float(named.loc[row, split]) for split in named for row in named.index}
+
+
+def reader_confusion(dataset: Dataset) -> pd.DataFrame:
+    """Share of the second reading (columns) for each label (rows), over all conversations that were read twice."""
+    read = [c for c in dataset.conversations if c.second_reading]
+    counts = pd.crosstab([c.intention for c in read], [c.second_reading for c in read])
+    counts = counts.reindex(index=dataset.intentions, columns=dataset.intentions, fill_value=0)
+    return counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+
+
+def guess_frame(checks: dict, split: str) -> pd.DataFrame:
+    """Accuracy with its interval and macro F1 of every classifier and control on a split, and the second reading."""
+    frame = pd.DataFrame.from_dict({name: by[split] for name, by in checks["guesses"].items()}, orient="index")
+    reader = checks["readers"].get(split)
+    if reader:
+        frame.loc["second reading"] = {"accuracy": reader["agreement"]} | {k: reader[k] for k in frame.columns[1:]}
+    return frame
+
+
+def guess_numbers(guesses: pd.DataFrame) -> dict[str, float]:
+    """Accuracies under the names that prose uses."""
+    return {f"guess_{name.split()[0].rstrip(',')}": float(guesses.loc[name, "accuracy"]) for name in guesses.index}

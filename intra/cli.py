@@ -58,6 +58,33 @@ def _data_commands(commands) -> None:
     ):
         parser = _command(commands, name, text, run, prints_json=True)
         parser.add_argument("dataset", nargs="?", default="replystickers", help="packaged name or folder")
+        if name == "stats":
+            parser.add_argument("--figure", type=Path, help="also draw the distribution of intentions into this file")
+    _data_import_command(commands)
+    export = _command(commands, "export", "write a data set so that datasets.load_dataset opens it", _data_export)
+    export.add_argument("dataset", nargs="?", default="replystickers", help="packaged name or folder")
+    export.add_argument("--format", required=True, choices=["parquet", "imagefolder"])
+    export.add_argument("--out", type=Path, required=True, help="folder to make")
+
+
+def _data_import_command(commands) -> None:
+    from intra.data.importers.native import GALLERIES, LANGUAGES, OWN_WORDS, ImportOptions
+    from intra.data.schema import LABEL_POLICIES
+
+    parser = _command(commands, "import", "write another data set in the native layout", _data_import)
+    parser.add_argument("format", choices=["stickerint", "mod", "stickerchat"])
+    parser.add_argument("source", type=Path, help="folder of the data set, as its authors give it")
+    parser.add_argument("--out", type=Path, required=True, help="folder to make")
+    for name, choices, text in (
+        ("labels", LABEL_POLICIES, "intention of a sticker whose conversations differ"),
+        ("gallery", GALLERIES, "stickers that a split is ranked against: its own, or all"),
+        ("own_words", OWN_WORDS, "what the sender writes with the sticker: last utterance, or left out"),
+        ("language", LANGUAGES, "version of MOD"),
+    ):
+        default = getattr(ImportOptions, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", choices=choices, default=default, help=f"{text} (default: %(default)s)"
+        )
 
 
 def _run_commands(commands) -> None:
@@ -135,12 +162,38 @@ def _data_stats(options) -> None:
 
     dataset = load_dataset(options.dataset)
     table, distribution = table_one(dataset), intention_distribution(dataset)
+    if options.figure:
+        from intra import figures
+
+        figures.use_style()
+        try:
+            figures.intention_bars(distribution).figure.savefig(options.figure)
+        except ValueError as error:  # a suffix of no known format
+            raise IntraError(f"{options.figure}: {error}") from None
     if options.json:
         _print_json({"table_one": table.to_dict(), "intentions": distribution.to_dict()})
         return
     print(f"{dataset.name} {dataset.version}\n")
     print(table.map(lambda value: f"{value:.2f}".removesuffix(".00")).to_string(), end="\n\n")
     print(distribution.to_string())
+
+
+def _data_import(options) -> None:
+    from intra.data.importers import import_dataset
+    from intra.data.importers.native import ImportOptions
+    from intra.data.importers.report import REPORT
+
+    names = ("labels", "gallery", "own_words", "language")
+    choices = ImportOptions(**{name: getattr(options, name) for name in names})
+    print(import_dataset(options.format, options.source, options.out, choices))
+    print(f"{options.out}: imported; every remark: {options.out / REPORT}; sizes: intra data stats {options.out}")
+
+
+def _data_export(options) -> None:
+    from intra.data.export import export_dataset
+
+    export_dataset(options.dataset, options.out, options.format)
+    print(f"{options.out}: written")
 
 
 def _data_validate(options) -> int:

@@ -67,6 +67,9 @@ class RunConfig:
     learn, on frozen features."""
     batch_size: int = 32
     """The paper uses 4; frozen features allow more."""
+    other_stickers: int = 64
+    """Training stickers in a batch beside those that its conversations were answered with: negatives are taken
+    from both. The paper says nothing of how many."""
     epochs: int = 60
     """Most passes over the training split."""
     patience: int = 10

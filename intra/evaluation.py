@@ -21,26 +21,40 @@ MATCHES = ("intention", "exact")
 """`intention`: a sticker with the query's intention is right (the paper's rule); `exact`: only the one sent."""
 
 
-def make_run(scores: np.ndarray, query_ids: Sequence[str], sticker_ids: Sequence[str]) -> Run:
-    """Rank the gallery for every query.
+def make_run(
+    scores: np.ndarray, query_ids: Sequence[str], sticker_ids: Sequence[str], dataset: Dataset | None = None
+) -> Run:
+    """Rank the gallery for every query, or its candidates where the data set gives it some.
 
     Args:
         scores: Shape (Q, G), higher is better.
         query_ids: Q ids.
         sticker_ids: G unique ids.
+        dataset: Whose conversations may name candidates.
     """
     order = rank_candidates(scores, sticker_ids)
+    candidates, gallery = _candidates(dataset), set(sticker_ids)
     return {
-        query: {sticker_ids[column]: float(scores[row, column]) for column in order[row]}
+        query: {
+            sticker_ids[column]: float(scores[row, column])
+            for column in order[row]
+            if sticker_ids[column] in candidates.get(query, gallery)
+        }
         for row, query in enumerate(query_ids)
     }
+
+
+def _candidates(dataset: Dataset | None) -> dict[str, set[str]]:
+    """Query id to candidate ids, for the queries that have candidates of their own."""
+    return {c.id: set(c.candidates) for c in dataset.conversations if c.candidates} if dataset else {}
 
 
 def make_qrels(dataset: Dataset, split: str, match: str) -> Qrels:
     """Which stickers of a split's gallery are right for each of its conversations.
 
-    Under intention match a sticker is right if its intention (that of most of its conversations in the
-    split) is the query's; the sticker that was sent is always right.
+    Under intention match a sticker is right if one of its intentions (by the label policy, from its
+    conversations in the split) is the query's; the sticker that was sent is always right. Where a query has
+    candidates of its own, only they count.
 
     Raises:
         ValueError: If `match` is neither `intention` nor `exact`.
@@ -52,8 +66,9 @@ def make_qrels(dataset: Dataset, split: str, match: str) -> Qrels:
     if match == "intention":
         labels = part.sticker_intentions()
         for conversation in part.conversations:
-            qrels[conversation.id] |= {s for s, label in labels.items() if label == conversation.intention}
-    return qrels
+            qrels[conversation.id] |= {s for s, own in labels.items() if conversation.intention in own}
+    candidates = _candidates(part)
+    return {query: right & candidates.get(query, right) for query, right in qrels.items()}
 
 
 def evaluate(run: Run, qrels: Qrels) -> pd.DataFrame:
@@ -64,25 +79,37 @@ def evaluate(run: Run, qrels: Qrels) -> pd.DataFrame:
 
     Raises:
         IntraError: If a query has nothing relevant, or the run misses a query of the qrels, holds one that they
-            do not, leaves out a relevant sticker, or ranks galleries of different sizes: a partial run would
-            flatter or punish a system silently.
+            do not, or leaves out a relevant sticker: a partial run would flatter or punish a system silently.
     """
     if run.keys() != qrels.keys():
         odd = sorted(run.keys() ^ qrels.keys())[0]
         raise IntraError(f"query {odd} is only in the {'run' if odd in run else 'qrels'}")
-    if len({len(ranking) for ranking in run.values()}) != 1:
-        raise IntraError("the run ranks galleries of different sizes")
     for query, relevant in qrels.items():
         if not relevant:
             raise IntraError(f"query {query}: the qrels name no relevant sticker")
         if left_out := relevant - run[query].keys():
             raise IntraError(f"query {query}: the run leaves out the relevant sticker {min(left_out)}")
-    relevance = np.array([[sticker in qrels[query] for sticker in run[query]] for query in qrels])
+    relevance = np.zeros((len(qrels), max(map(len, run.values()))), bool)  # past a short ranking: not relevant
+    for row, query in enumerate(qrels):
+        relevance[row, : len(run[query])] = [sticker in qrels[query] for sticker in run[query]]
     return pd.DataFrame({name: metric(relevance) for name, metric in METRICS.items()}, index=list(qrels))
 
 
 def match_metrics(run: Run, dataset: Dataset, split: str) -> dict[str, dict[str, float]]:
-    """Mean of every metric over a split's queries, under both matches, to six decimals."""
+    """Mean of every metric over a split's queries, under both matches, to six decimals.
+
+    Raises:
+        IntraError: As `evaluate`, and if the run ranks other stickers than the split's gallery (or a query's own
+            candidates).
+    """
+    part = dataset.split(split)
+    gallery, candidates = {s.id for s in part.stickers}, _candidates(part)
+    for query, ranking in run.items():
+        if odd := ranking.keys() ^ candidates.get(query, gallery):
+            raise IntraError(
+                f"query {query}: the run {'ranks' if min(odd) in ranking else 'leaves out'} {min(odd)}, "
+                f"which is {'not one' if min(odd) in ranking else 'one'} of its candidates"
+            )
     return {match: evaluate(run, make_qrels(dataset, split, match)).mean().round(6).to_dict() for match in MATCHES}
 
 

@@ -13,11 +13,12 @@ from intra.components import Components
 from intra.config import RunConfig
 from intra.data.context import context_text
 from intra.data.intentions import INTENTIONS
-from intra.data.reader import profile_dataset, sha256
-from intra.data.schema import SPLITS, Dataset
+from intra.data.reader import profile_dataset
+from intra.data.schema import ATTRIBUTES, SPLITS, Dataset
 from intra.errors import IntraError
 from intra.evaluation import make_qrels
-from intra.generation.attributes import ATTRIBUTES, StickerAttributes, describe
+from intra.files import sha256
+from intra.generation.attributes import StickerAttributes, describe
 from intra.generation.knowledge import Knowledge, know
 from intra.generation.store import GenerationStore
 from intra.paths import cache_directory
@@ -52,7 +53,7 @@ class Gallery:
     described: np.ndarray
     """Whether there is a description, shape (G, A), bool."""
     intentions: np.ndarray
-    """Number of each sticker's intention, shape (G,), int64; -1 for a sticker that no conversation uses."""
+    """Which intentions each sticker has, shape (G, C), bool; none for a sticker that no conversation uses."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,8 @@ def _description_features(part: Dataset, parts: Components, store: Path) -> tupl
 
 
 def _label_features(dataset: Dataset, parts: Components) -> np.ndarray:
-    names = [INTENTIONS.get(intention, intention) for intention in dataset.intentions]
+    texts = INTENTIONS | dataset.label_texts
+    names = [texts.get(intention, intention) for intention in dataset.intentions]
     return cached([parts.text.name, "labels", *names], lambda: parts.text.encode(names))
 
 
@@ -187,9 +189,8 @@ def _queries(part: Dataset, text_features: np.ndarray, gallery: Gallery) -> Quer
 
 
 def _sticker_intentions(part: Dataset) -> np.ndarray:
-    number = {intention: n for n, intention in enumerate(part.intentions)}
     labels = part.sticker_intentions()
-    return np.array([number[labels[s.id]] if s.id in labels else -1 for s in part.stickers])
+    return np.array([[name in labels.get(s.id, ()) for name in part.intentions] for s in part.stickers])
 
 
 def _relevant(part: Dataset, split: str, queries: Queries, gallery: Gallery) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from intra.data.pictures import open_picture
@@ -87,6 +88,28 @@ def accuracy_bars(frame: pd.DataFrame, ylabel: str = "accuracy (%)") -> Figure:
     return figure
 
 
+def guess_points(frame: pd.DataFrame, xlabel: str = "accuracy (%)") -> Figure:
+    """Accuracies with their intervals, one row each.
+
+    Args:
+        frame: Columns `accuracy`, `low` and `high`.
+        xlabel: What is measured.
+    """
+    figure, axes = plt.subplots(figsize=(7, 0.4 * len(frame) + 1.2))
+    _intervals(axes, frame, "accuracy")
+    axes.set(xlabel=xlabel, xlim=(0, 100))
+    axes.margins(y=0.15)
+    figure.tight_layout()
+    return figure
+
+
+def _intervals(axes: Axes, frame: pd.DataFrame, value: str) -> None:
+    """Points with their ends `low` and `high`, the first row on top."""
+    part = frame.iloc[::-1]
+    spread = np.abs(part[["low", "high"]].to_numpy().T - part[value].to_numpy())
+    axes.errorbar(part[value], part.index, xerr=spread, fmt="o", color=INK, ecolor="#9aa5b1", capsize=3)
+
+
 def heat_map(matrix: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
     """A matrix of shares (rows sum to 1) as colours, such as a confusion matrix."""
     figure, axes = plt.subplots(figsize=(0.32 * len(matrix.columns) + 2.2, 0.28 * len(matrix) + 1.8))
@@ -127,9 +150,7 @@ def results_points(frame: pd.DataFrame, metrics: Sequence[str]) -> Figure:
     """
     figure, axes = plt.subplots(1, len(metrics), figsize=(3.0 * len(metrics), 0.5 * len(frame) + 1.2), sharey=True)
     for place, metric in zip(np.atleast_1d(axes), metrics, strict=True):
-        part = frame[metric].iloc[::-1]
-        spread = np.abs(part[["low", "high"]].to_numpy().T - part["mean"].to_numpy())
-        place.errorbar(part["mean"], part.index, xerr=spread, fmt="o", color=INK, ecolor="#9aa5b1", capsize=3)
+        _intervals(place, frame[metric], "mean")
         place.set(title=metric, xlabel="%", xlim=(-3, 103))
     figure.tight_layout()
     return figure
@@ -166,8 +187,7 @@ def excess_points(frame: pd.DataFrame) -> Figure:
         frame: Answer of `analysis.mass_by_part`.
     """
     figure, axes = plt.subplots(figsize=(6, 0.4 * len(frame) + 1.2))
-    spread = np.abs(frame[["low", "high"]].to_numpy().T - frame["excess"].to_numpy())
-    axes.errorbar(frame["excess"], frame.index, xerr=spread, fmt="o", color=INK, ecolor="#9aa5b1", capsize=3)
+    _intervals(axes, frame, "excess")
     axes.axvline(0, color="black", linestyle="--", linewidth=1)
     axes.set(xlabel="share of the relation score, minus that of a score uniform over the figure")
     axes.margins(y=0.2)

@@ -5,6 +5,7 @@
                                details.npz     arrays that notebooks show (where the system has any)
                                weights.safetensors   (where the system has any; not kept in the reference)
 <root>/<profile>/qrels/{intention,exact}.qrels
+<root>/<profile>/checks.json                   how hard the data are (`intra.checks`)
 <root>/<profile>/generated/{knowledge,attributes}.jsonl
 """
 
@@ -12,11 +13,7 @@ import ast
 import functools
 import hashlib
 import json
-import os
 import platform
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +26,7 @@ from intra.evaluation import Run, read_run
 from intra.paths import PACKAGE
 
 RECORD, RUN, DETAILS, WEIGHTS = "record.json", "test.run.gz", "details.npz", "weights.safetensors"
+CHECKS = "checks.json"
 RESULT_CODE = (
     "components.py",
     "config.py",
@@ -44,7 +42,7 @@ RESULT_CODE = (
     "training.py",
 )
 """The modules that results depend on. Weights and texts are named, with their digests, by a record's components."""
-NO_RESULT_CODE = ("encoders/pretraining.py", "models/summary.py", "data/statistics.py")
+NO_RESULT_CODE = ("encoders/pretraining.py", "encoders/pretraining_art.py", "models/summary.py", "data/statistics.py")
 
 
 @dataclass(frozen=True)
@@ -114,22 +112,6 @@ def read_record(path: Path) -> Record:
     if content["selection"] and content["selection"]["split"] != "valid":
         raise IntraError(f"{path / RECORD}: selection.split: {content['selection']['split']!r}, expected 'valid'")
     return Record(path, content)
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill, which becomes `path` only if the block ends without an exception."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.parent / f".unfinished-{path.name}-{os.getpid()}"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    try:
-        yield unfinished
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(unfinished, path)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @functools.cache

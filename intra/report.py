@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 from IPython.display import display
+from matplotlib.figure import Figure
 from myst_nb import glue
 
 from intra.claims import Claim
@@ -43,10 +44,17 @@ def glue_numbers(numbers: Mapping[str, float | int | str]) -> None:
         print(f"{name} = {plain if not isinstance(plain, float) else round(plain, 4)}")
 
 
-def show_table(frame: pd.DataFrame, decimals: int = 1) -> None:
-    """Show a frame with its floats rounded."""
+def show_table(frame: pd.DataFrame, decimals: int = 1, name: str = "") -> None:
+    """Show a frame with its floats rounded; under `name`, other pages can show it too."""
     with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
         display(frame.round(decimals))
+        if name:
+            glue(name, frame.round(decimals), display=False)
+
+
+def glue_figure(name: str, figure: Figure) -> None:
+    """Make a figure available to other pages."""
+    glue(name, figure, display=False)
 
 
 def show_claim(claim: Claim) -> None:

@@ -14,6 +14,7 @@ from intra.data.schema import Dataset
 from intra.errors import IntraError
 from intra.evaluation import MATCHES, Run, make_qrels, make_run, match_metrics, write_qrels, write_run
 from intra.features import build_features
+from intra.files import written_whole
 from intra.models import SYSTEMS
 from intra.paths import BUILD, RECORDS
 from intra.records import (
@@ -26,7 +27,6 @@ from intra.records import (
     environment,
     read_record,
     run_name,
-    written_whole,
 )
 from intra.training import Fit
 
@@ -56,7 +56,7 @@ def run_one(study: str, config: RunConfig, root: Path) -> Record:
     trained = time.perf_counter()
     scores = system.score(features.test.queries, features.test.gallery)
     seconds = {"fit": round(trained - start, 2), "score": round(time.perf_counter() - trained, 3)}
-    run = make_run(scores, features.test.queries.ids, features.test.gallery.ids)
+    run = make_run(scores, features.test.queries.ids, features.test.gallery.ids, dataset)
     with written_whole(path) as folder:
         write_run(folder / RUN, run, run_name(config))
         if hasattr(system, "save"):
@@ -88,7 +88,8 @@ def score_record(record: Record, split: str) -> tuple[Dataset, Run]:
         system.fit(features.train, features.valid)
     part = getattr(features, split)
     scores = system.score(part.queries, part.gallery)
-    return profile_dataset(config.dataset, config.profile), make_run(scores, part.queries.ids, part.gallery.ids)
+    dataset = profile_dataset(config.dataset, config.profile)
+    return dataset, make_run(scores, part.queries.ids, part.gallery.ids, dataset)
 
 
 def write_all_qrels(dataset: Dataset, root: Path) -> None:

@@ -3,6 +3,7 @@
 Reading records needs no torch; it is imported with `running` when a run has to be made.
 """
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -10,14 +11,15 @@ from pathlib import Path
 
 from intra.components import Components
 from intra.config import RunConfig, unknown
-from intra.data.reader import profile_dataset
+from intra.data.reader import PACKAGED, profile_dataset
 from intra.errors import IntraError
 from intra.features import data_attributes, data_knowledge
+from intra.files import written_whole
 from intra.generation.attributes import StickerAttributes
 from intra.generation.knowledge import Knowledge
 from intra.generation.store import GenerationStore
 from intra.paths import BUILD, RECORDS
-from intra.records import WEIGHTS, Record, read_record, run_name, written_whole
+from intra.records import CHECKS, WEIGHTS, Record, code_digest, read_record, run_name
 
 FRESH_RECORDS = BUILD / "records"
 """Where runs go that are not the reference."""
@@ -137,6 +139,8 @@ def run_study(
         found = f"valid mAP {selected['value']:.4f}" if selected else "nothing to select"
         place = f"{len(records)}/{len(configs)}"
         report(f"{place} {run_name(config)}: {found} ({time.perf_counter() - start:.1f} s)")
+    if name == "main":
+        _check_data(configs[0], records[0].root / CHECKS)
     return records
 
 
@@ -144,6 +148,23 @@ def _run(name: str, config: RunConfig, root: Path) -> Record:
     from intra.running import run_one  # torch takes seconds to import, and notebooks that only read need none
 
     return run_one(name, config, root)
+
+
+def _check_data(config: RunConfig, path: Path) -> None:
+    from intra.checks import write_checks
+    from intra.running import inputs
+
+    write_checks(path, config, inputs(config) | {"checks": code_digest(("checks.py",))})
+
+
+def load_checks(profile: str = "mini", dataset: str = "replystickers") -> dict:
+    """The answer of `checks.run_checks`: from the reference, else from an earlier fresh study, else made now."""
+    for root in (RECORDS, FRESH_RECORDS) if dataset in PACKAGED else ():
+        if (path := root / profile / CHECKS).exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+    from intra.checks import run_checks
+
+    return run_checks(RunConfig(profile=profile, dataset=dataset))
 
 
 def load_knowledge(profile: str = "mini", dataset: str = "replystickers") -> list[Knowledge]:

@@ -88,8 +88,8 @@ def control_differences(records: Sequence[Record], qrels: Qrels) -> pd.DataFrame
         and queries.
     """
     frames = per_query(records, qrels)
-    gallery = len(next(iter(records[0].run().values())))
-    chance = pd.DataFrame([expected_by_chance([len(right)], gallery) for right in qrels.values()])
+    run = records[0].run()
+    chance = pd.DataFrame([expected_by_chance([len(right)], len(run[query])) for query, right in qrels.items()])
     rows = {}
     for control, theirs in {"majority": frames["majority"], "chance": [chance]}.items():
         for metric in ("hit@1", "mAP"):

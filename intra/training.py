@@ -1,6 +1,6 @@
 """The one training loop: Adam on shuffled queries, the epoch chosen on validation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -44,18 +44,19 @@ def fit(
 
     Args:
         model: Whose trainable parameters are learned.
-        losses: Named losses of a batch of query numbers {"queries": (B,) int64}; their sum is minimised.
+        losses: Named losses of a batch {"queries": numbers (B,), "stickers": rising numbers (S,)}, int64, in which
+            every query's own sticker is among the stickers; their sum is minimised.
         score: Scores of a partition by the model as it stands, shape (Q, G).
         train: Queries and gallery to learn from.
         valid: Queries and gallery to select on.
-        config: Learning rate, batch size, most epochs, patience and seed.
+        config: Learning rate, batch size, other stickers in a batch, most epochs, patience and seed.
     """
     shuffle = torch.Generator().manual_seed(config.seed)
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=config.learning_rate)
     history, best, best_state = [], 0, None
     for epoch in tqdm(range(1, config.epochs + 1), desc="epochs", delay=2, disable=None, leave=False):
         model.train()
-        means = _epoch(losses, optimiser, len(train.queries.ids), config.batch_size, shuffle)
+        means = _epoch(losses, optimiser, batches(train, config, shuffle))
         model.eval()
         history.append({"epoch": epoch, **means, "valid_mAP": partition_map(score, valid)})
         if not best or history[-1]["valid_mAP"] > history[best - 1]["valid_mAP"]:
@@ -79,14 +80,24 @@ def partition_map(score: Callable[[Queries, Gallery], np.ndarray], partition: Pa
     return float(average_precision(np.take_along_axis(partition.relevant, order, axis=1)).mean())
 
 
-def _epoch(losses, optimiser, count: int, batch_size: int, shuffle: torch.Generator) -> dict[str, float]:
+def batches(train: Partition, config: RunConfig, shuffle: torch.Generator) -> Iterator[Batch]:
+    """One pass over the training queries in random order, each batch with its stickers and some random others."""
+    own = torch.from_numpy(train.queries.stickers)
+    for rows in torch.randperm(len(own), generator=shuffle).split(config.batch_size):
+        others = torch.randperm(len(train.gallery.ids), generator=shuffle)[: config.other_stickers]
+        yield {"queries": rows, "stickers": torch.cat([own[rows], others]).unique()}
+
+
+def _epoch(losses, optimiser, batches: Iterator[Batch]) -> dict[str, float]:
     """One pass over the training queries; mean of each loss, weighted by batch size."""
     sums: dict[str, float] = {}
-    for rows in torch.randperm(count, generator=shuffle).split(batch_size):
-        named = losses({"queries": rows})
+    count = 0
+    for batch in batches:
+        named, rows = losses(batch), len(batch["queries"])
+        count += rows
         optimiser.zero_grad()
         sum(named.values()).backward()
         optimiser.step()
         for name, value in named.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(rows)
+            sums[name] = sums.get(name, 0.0) + float(value.detach()) * rows
     return {name: total / count for name, total in sums.items()}

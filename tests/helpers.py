@@ -48,7 +48,7 @@ def toy_features(
                 vision.astype(np.float32),
                 descriptions.astype(np.float32),
                 described,
-                shown,
+                np.eye(intentions, dtype=bool)[shown],
             ),
             relevant,
         )

@@ -18,7 +18,7 @@ from intra.replystickers.vocabulary import EXPRESSIONS, GESTURES, POSTURES
 
 def chat(identifier, intention, split="test", neighbour="", texts=("早",)):
     utterances = tuple(Utterance("a", text) for text in texts)
-    return Conversation(identifier, split, utterances, "a", "reply", "s1", intention, neighbour)
+    return Conversation(identifier, split, utterances, "a", "reply", "s1", intention, neighbour=neighbour)
 
 
 def small(*conversations, intentions=("joy", "anger", "fear")):
@@ -103,9 +103,9 @@ def test_there_is_no_rate_without_pairs():
 # --- attributes -----------------------------------------------------------------------------------------------
 
 
-def sticker(gesture="wave", posture="standing", expression="smile", caption="", split="train"):
+def sticker(gesture="wave", posture="standing", expression="smile", caption="", splits=("train",)):
     drawn = {"gesture": gesture, "posture": posture, "expression": expression, "caption": caption}
-    return Sticker("s", split, Path("s.webp"), drawn)
+    return Sticker("s", splits, Path("s.webp"), specification=drawn)
 
 
 def seen(gesture="wave", posture="standing", expression="smile", verbal=()):
@@ -143,8 +143,8 @@ def test_accuracy_worked_by_hand():
     stickers = [
         sticker(caption="好"),
         sticker(gesture="clap"),
-        sticker(split="valid"),
-        sticker(split="test", posture="lying"),
+        sticker(splits=("valid",)),
+        sticker(splits=("test",), posture="lying"),
     ]
     found = [seen(verbal=["好"]), seen(verbal=["噪"]), seen(), seen()]
     frame = analysis.attribute_accuracy(stickers, found)
@@ -157,6 +157,19 @@ def test_accuracy_worked_by_hand():
     assert list(frame.columns) == ["train", "valid", "test", "commonest"]
 
 
+def test_a_sticker_of_two_splits_counts_in_both():
+    # both train stickers wave, the second one is in test too; the third one claps, unlike what was seen
+    stickers = [sticker(), sticker(splits=("train", "test")), sticker(gesture="clap", splits=("test", "valid"))]
+    frame = analysis.attribute_accuracy(stickers, [seen()] * 3)
+    assert frame.loc["gesture", ["train", "valid", "test"]].tolist() == [100, 0, 50]
+    assert frame.loc["posture", ["train", "valid", "test"]].tolist() == [100, 100, 100]
+
+
+def test_a_split_without_stickers_has_no_accuracy():
+    frame = analysis.attribute_accuracy([sticker(), sticker(splits=("test",))], [seen(), seen()])
+    assert frame["valid"].isna().all() and (frame["train"] == 100).all()
+
+
 def test_the_commonest_answer_reaches_what_is_said_of_it():
     """By giving every answer to every sticker: the best one is right as often as `commonest` says."""
     rng = np.random.default_rng(5)
@@ -165,7 +178,7 @@ def test_the_commonest_answer_reaches_what_is_said_of_it():
     for _ in range(5):
         drawn = [{field: rng.choice(list(keys)[:5]) for field, keys in choices.items()} for _ in range(30)]
         splits = ["train", "valid", "test"] * 10
-        stickers = [sticker(**fields, split=split) for fields, split in zip(drawn, splits, strict=True)]
+        stickers = [sticker(**fields, splits=(split,)) for fields, split in zip(drawn, splits, strict=True)]
         found = analysis.attribute_accuracy(stickers, [seen()] * 30)["commonest"]
         answers = {
             "gesture": [seen(gesture=key) for key in GESTURES],
@@ -308,7 +321,7 @@ def test_a_box_covers_regions_as_its_pixels_do():
 
 
 def boxed(*boxes):
-    return [Sticker(f"s{n}", "test", Path("s.webp"), regions=box) for n, box in enumerate(boxes)]
+    return [Sticker(f"s{n}", ("test",), Path("s.webp"), regions=box) for n, box in enumerate(boxes)]
 
 
 def test_relation_mass_worked_by_hand():

@@ -54,8 +54,13 @@ def records(smoke, cache):
     ("command", "mentioned"),
     [
         ([], ["data", "train", "evaluate", "study", "reproduce", "--version"]),
-        (["data"], ["stats", "validate"]),
-        (["data", "stats"], ["--json", "dataset"]),
+        (["data"], ["stats", "validate", "import", "export"]),
+        (["data", "stats"], ["--json", "--figure", "dataset"]),
+        (
+            ["data", "import"],
+            "stickerint mod stickerchat source --out --labels majority last all --gallery --own-words".split(),
+        ),
+        (["data", "export"], ["dataset", "--format", "parquet", "imagefolder", "--out"]),
         (["data", "validate"], ["--json", "dataset"]),
         (
             ["train"],
@@ -91,10 +96,12 @@ def test_help_needs_no_torch():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("arguments", [[], ["data"], ["trian"], ["train", "--sed", "1"], ["evaluate"], ["study"]])
-def test_a_command_that_is_none_prints_usage(arguments, capsys):
+@pytest.mark.parametrize(
+    "words", ["", "data", "data export", "data import mod", "trian", "train --sed 1", "evaluate", "study"]
+)
+def test_a_command_that_is_none_prints_usage(words, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(arguments)
+        main(words.split())
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("usage: intra")
 

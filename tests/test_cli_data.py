@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pytest
+from PIL import Image
 from test_data import CONVERSATIONS, REMOVED, STICKERS, changed, problems, write_dataset
 
 from intra.cli import main
@@ -102,3 +105,19 @@ def test_statistics_are_those_of_the_data(folder, capsys):
     assert rows["conversations"] == ["4", "1", "1"]
     assert rows["avg_users_per_conversation"] == ["3", "3", "3"]
     assert rows["anger"] == ["2", "0", "1"]
+
+
+@pytest.mark.parametrize("name", ["bars.png", "bars.svg"])
+def test_statistics_are_drawn_into_a_file_as_well(folder, tmp_path, capsys, name):
+    assert main(["data", "stats", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    with mpl.rc_context():
+        mpl.use("agg")
+        assert main(["data", "stats", str(folder), "--figure", str(tmp_path / name)]) == 0
+        plt.close("all")
+    assert capsys.readouterr().out == printed
+    if name.endswith("png"):
+        with Image.open(tmp_path / name) as image:
+            assert min(image.size) > 100 and len(image.convert("RGB").getcolors(1 << 24)) > 3
+    else:
+        assert (tmp_path / name).read_text(encoding="utf-8").count("<path") > 10

@@ -13,11 +13,13 @@ pytest_plugins = ["helpers"]
 
 
 def with_intentions(partition, queries=None, gallery=None):
-    """A partition with other intentions of its queries or of its stickers."""
+    """A partition with other intentions of its queries, or of its stickers (a set each)."""
     if queries is not None:
         partition = replace(partition, queries=replace(partition.queries, intentions=np.array(queries)))
     if gallery is not None:
-        partition = replace(partition, gallery=replace(partition.gallery, intentions=np.array(gallery)))
+        count = partition.gallery.intentions.shape[1]
+        table = np.array([[number in own for number in range(count)] for own in gallery])
+        partition = replace(partition, gallery=replace(partition.gallery, intentions=table))
     return partition
 
 
@@ -42,11 +44,11 @@ def test_majority_by_hand(toy_config, toy_features):
     toy = toy_features(stickers=4, queries=4)
     system = Majority(toy_config, toy)
     system.fit(with_intentions(toy.train, queries=[2, 0, 2, 1]), toy.valid)
-    test = with_intentions(toy.test, queries=[2, 1, 2, 1], gallery=[0, 2, 2, 1])
+    test = with_intentions(toy.test, queries=[2, 1, 2, 1], gallery=[{0}, {2}, {2}, {1}])
     scores = system.score(test.queries, test.gallery)
     assert scores.tolist() == [[0, 1, 1, 0]] * 4
     assert rank_candidates(scores, test.gallery.ids)[0].tolist() == [1, 2, 0, 3]
-    relevant = test.queries.intentions[:, None] == test.gallery.intentions
+    relevant = np.array([[False, True, True, False], [False, False, False, True]] * 2)
     assert partition_map(system.score, replace(test, relevant=relevant)) == pytest.approx((1 + 1 / 4) / 2)
 
 
@@ -58,12 +60,25 @@ def test_majority_of_equally_common_intentions_is_the_first(toy_config, toy_feat
 
 
 def test_unused_stickers_come_last(toy, toy_config):
-    """A sticker that no conversation uses has intention -1 and belongs to no one's answer."""
-    test = with_intentions(toy.test, gallery=[-1, *toy.test.gallery.intentions[1:]])
+    """A sticker that no conversation uses has no intention and belongs to no one's answer."""
+    test = with_intentions(toy.test, gallery=[set(), *({number % 4} for number in range(1, 12))])
     majority = Majority(toy_config, toy)
     majority.fit(toy.train, toy.valid)
     for system in (majority, Oracle(toy_config, toy)):
         assert not system.score(test.queries, test.gallery)[:, 0].any()
+
+
+def test_a_sticker_of_several_intentions_answers_each_of_them(toy_config, toy_features):
+    # Training means 3 most often. Sticker 0 has intentions 0 and 3, sticker 1 all four, sticker 2 has 1, and
+    # sticker 3 has none.
+    toy = toy_features(stickers=4, queries=4)
+    test = with_intentions(toy.test, queries=[0, 1, 2, 3], gallery=[{0, 3}, {0, 1, 2, 3}, {1}, set()])
+    scores = Oracle(toy_config, toy).score(test.queries, test.gallery)
+    assert scores.tolist() == [[1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0], [1, 1, 0, 0]]
+    majority = Majority(toy_config, toy)
+    majority.fit(with_intentions(toy.train, queries=[3, 3, 0, 1]), toy.valid)
+    assert majority.score(test.queries, test.gallery).tolist() == [[1, 1, 0, 0]] * 4
+    assert scores.dtype == float
 
 
 def test_random_has_the_mean_that_the_formula_promises(toy, toy_config):

@@ -90,7 +90,6 @@ def test_stickers_serve_conversations_of_their_intention_and_split(drawn):
     for row in conversations:
         sticker = by_id[row["sticker"]]
         assert (sticker["split"], sticker["intention"]) == (row["split"], row["intention"])
-        assert sticker["instalment"] <= row["instalment"]  # it is there when the conversation is
 
 
 def test_no_two_stickers_show_one_character_in_one_look_or_share_words_between_splits(drawn):

@@ -11,14 +11,14 @@ from PIL import Image
 from intra import config, features
 from intra.components import Components
 from intra.config import RunConfig
+from intra.data.intentions import INTENTIONS
 from intra.data.reader import load_dataset
-from intra.data.schema import SPLITS
+from intra.data.schema import ATTRIBUTES, SPLITS
 from intra.encoders import text, vision
 from intra.encoders.tiny import tiny_bert
 from intra.errors import IntraError
 from intra.evaluation import make_qrels
 from intra.features import Standardiser, build_features, cached, profile_dataset
-from intra.generation.attributes import ATTRIBUTES
 from intra.paths import PACKAGE
 
 pytest_plugins = ["helpers"]
@@ -107,7 +107,9 @@ def test_other_code_of_the_encoders_is_another_array(own_cache, monkeypatch):
 def test_the_code_of_the_encoders_is_all_that_encodes():
     named = {path.relative_to(PACKAGE).as_posix() for glob in features.ENCODING_CODE for path in PACKAGE.glob(glob)}
     encoders = {f"encoders/{path.name}" for path in (PACKAGE / "encoders").glob("*.py")}
-    assert named == encoders - {"encoders/pretraining.py"} | {"data/pictures.py"}
+    pretraining = {"encoders/pretraining.py", "encoders/pretraining_art.py"}
+    assert pretraining < encoders
+    assert named == encoders - pretraining | {"data/pictures.py"}
 
 
 def test_what_a_killed_process_left_is_no_harm(own_cache):
@@ -164,15 +166,17 @@ def test_partitions_agree_with_the_data(split, smoke_features):
     assert [part.intentions[n] for n in queries.intentions] == [c.intention for c in part.conversations]
     assert [gallery.ids[n] for n in queries.stickers] == [c.sticker for c in part.conversations]
     labels = part.sticker_intentions()
-    assert [part.intentions[n] for n in gallery.intentions] == [labels[s] for s in gallery.ids]
     count, stickers = len(queries.ids), len(gallery.ids)
+    assert gallery.intentions.shape == (stickers, 28) and gallery.intentions.dtype == bool
+    for sticker, row in zip(gallery.ids, gallery.intentions, strict=True):
+        assert tuple(np.array(part.intentions)[row]) == labels[sticker]
     assert queries.text_features.shape == (count, 32)
     assert gallery.region_features.shape == (stickers, 16, 32)
     assert gallery.description_features.shape == (stickers, 4, 32)
     assert gallery.described.shape == (stickers, 4)
     for array in (queries.text_features, gallery.region_features, gallery.description_features):
         assert array.dtype == np.float32 and np.isfinite(array).all()
-    for array in (queries.intentions, queries.stickers, gallery.intentions):
+    for array in (queries.intentions, queries.stickers):
         assert array.dtype == np.int64
     assert not gallery.description_features[~gallery.described].any()
     assert gallery.description_features[gallery.described].any(axis=1).all()
@@ -232,8 +236,9 @@ def test_second_build_loads_no_model(smoke_features, smoke, tmp_path, monkeypatc
 def test_same_features_in_another_process(smoke_features, elsewhere, session_cache):
     """Every array that another process computed from nothing equals the one of this process, bit for bit."""
     theirs = sorted((elsewhere / "cache" / "features").iterdir())
-    # contexts and regions of each split, the labels, and the distinct descriptions, which splits may have in common
-    assert 3 + 3 + 1 + 1 <= len(theirs) <= 3 + 3 + 1 + 3
+    # contexts (with knowledge, and whole for the checks) and regions of each split, the labels, and the distinct
+    # descriptions, which splits may have in common
+    assert 3 + 3 + 3 + 1 + 1 <= len(theirs) <= 3 + 3 + 3 + 1 + 3
     for path in theirs:
         assert path.read_bytes() == (session_cache / "features" / path.name).read_bytes(), path.name
 
@@ -258,26 +263,31 @@ def test_other_settings_share_the_features(smoke_features, smoke):
 
 @pytest.fixture
 def small_data(tmp_path, monkeypatch):
-    """A function that writes a data set: (conversation's split, sticker, intention) a row; pictures in colour."""
+    """A function that writes a data set and gives a config of it.
+
+    A row is (split, sticker, intention) or those and a dictionary of further fields; `stickers` gives the splits of
+    each, words of one text. The pictures are colours.
+    """
     monkeypatch.setitem(
         config.PROFILES, "smoke", dataclasses.replace(config.PROFILES["smoke"], conversations_per_split=None)
     )
 
-    def write(rows, stickers):
-        folder = tmp_path / "data"
+    def write(rows, stickers, name="data", sticker_fields=None, **changes):
+        folder = tmp_path / name
         (folder / "images").mkdir(parents=True)
         lines = []
-        for number, (split, sticker, intention) in enumerate(rows):
+        for number, (split, sticker, intention, *more) in enumerate(rows):
             words = [{"user": "u", "text": f"今天{number}"}, {"user": "v", "text": "好"}]
             line = {"id": f"c{number}", "split": split, "utterances": words, "sender": "v", "usage": "reply"}
-            lines.append(line | {"sticker": sticker, "intention": intention})
+            lines.append(line | {"sticker": sticker, "intention": intention} | (more[0] if more else {}))
         (folder / "conversations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         lines = []
-        for number, (sticker, split) in enumerate(stickers.items()):
+        for number, (sticker, splits) in enumerate(stickers.items()):
             Image.new("RGB", (16, 16), (40 * number, 99, 10)).save(folder / "images" / f"{sticker}.png")
-            lines.append({"id": sticker, "split": split, "image": f"images/{sticker}.png"})
+            line = {"id": sticker, "splits": splits.split(), "image": f"images/{sticker}.png"}
+            lines.append(line | (sticker_fields or {}))
         (folder / "stickers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        manifest = {"name": "small", "version": "1", "licence": "none", "intentions": ["joy", "anger"]}
+        manifest = {"name": "small", "version": "1", "licence": "none", "intentions": ["joy", "anger"]} | changes
         (folder / "manifest.json").write_text(json.dumps(manifest | {"files": {"images/a.png": "0"}}))
         return RunConfig(profile="smoke", dataset=str(folder))
 
@@ -293,9 +303,106 @@ def test_unused_and_ambiguous_stickers(small_data, tmp_path):
     small = small_data(rows, {"a": "train", "b": "valid", "c": "test", "d": "test", "e": "test"})
     test = build_features(small, tmp_path / "generated").test
     assert test.gallery.ids == ("c", "d", "e")
-    assert test.gallery.intentions.tolist() == [1, -1, 0]
+    assert test.gallery.intentions.tolist() == [[False, True], [False, False], [True, False]]
     expected = [[True, False, False], [True, False, False], [True, False, True], [False, False, True]]
     assert test.relevant.tolist() == expected
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(
+    ("policy", "shown", "right"),
+    [
+        # a was sent for anger, joy, joy and anger; b for anger; joy comes first in the list of intentions
+        ("majority", [[True, False], [False, True]], [[1, 1], [1, 0], [1, 0], [1, 1], [0, 1]]),
+        ("last", [[False, True], [False, True]], [[1, 1], [1, 0], [1, 0], [1, 1], [1, 1]]),
+        ("all", [[True, True], [False, True]], [[1, 1], [1, 0], [1, 0], [1, 1], [1, 1]]),
+    ],
+)
+def test_label_policies(policy, shown, right, small_data, tmp_path):
+    rows = [("test", "a", intention) for intention in ("anger", "joy", "joy", "anger")] + [("test", "b", "anger")]
+    rows += [("train", "c", "joy"), ("valid", "d", "joy")]
+    config = small_data(rows, {"a": "test", "b": "test", "c": "train", "d": "valid"}, label_policy=policy)
+    test = build_features(config, tmp_path / "generated").test
+    assert test.gallery.intentions.tolist() == shown
+    assert test.relevant.astype(int).tolist() == right
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_sticker_of_several_splits_is_in_each_of_their_galleries(small_data, tmp_path):
+    # labels are those of a split's own conversations: a is a joy sticker in train and an anger sticker in test
+    rows = [("train", "a", "joy"), ("valid", "b", "joy"), ("test", "a", "anger"), ("test", "c", "joy")]
+    config = small_data(rows, {"a": "train test", "b": "valid train", "c": "test"})
+    made = build_features(config, tmp_path / "generated")
+    assert [getattr(made, split).gallery.ids for split in SPLITS] == [("a", "b"), ("b",), ("a", "c")]
+    assert made.train.gallery.intentions.tolist() == [[True, False], [False, False]]
+    assert made.test.gallery.intentions.tolist() == [[False, True], [True, False]]
+    assert made.test.relevant.tolist() == [[True, False], [False, True]]
+    assert np.array_equal(made.train.gallery.region_features[0], made.test.gallery.region_features[0])
+
+
+@pytest.mark.usefixtures("cache")
+def test_only_a_querys_own_candidates_are_right(small_data, tmp_path):
+    # a, b and c are joy stickers; the first query ranks a and d alone, the second one all four
+    rows = [("test", "a", "joy", {"candidates": ["a", "d"]}), ("test", "b", "joy"), ("test", "c", "joy")]
+    rows += [("train", "e", "joy"), ("valid", "f", "joy")]
+    stickers = dict.fromkeys("abcd", "test") | {"e": "train", "f": "valid"}
+    test = build_features(small_data(rows, stickers), tmp_path / "generated").test
+    assert test.gallery.ids == ("a", "b", "c", "d")
+    assert test.relevant.astype(int).tolist() == [[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]]
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_text_of_a_label_is_that_of_the_data_set(small_data, tmp_path):
+    stickers = {"a": "train", "b": "valid", "c": "test"}
+
+    def labels(name, intentions, **changes):
+        rows = [(split, sticker, intentions[0]) for sticker, split in stickers.items()]
+        config = small_data(rows, stickers, name, intentions=intentions, **changes)
+        return build_features(config, tmp_path / "generated").label_features
+
+    usual = labels("usual", ["joy", "anger", "fear"])
+    assert len(np.unique(usual, axis=0)) == 3
+    # the texts of the first two exchanged; then names that are no intentions of this project
+    swapped = labels(
+        "swapped",
+        ["joy", "anger", "fear"],
+        label_texts={"joy": INTENTIONS["anger"], "anger": INTENTIONS["joy"]},
+    )
+    assert swapped == pytest.approx(usual[[1, 0, 2]], abs=1e-5)
+    own = labels("own", ["x", "y", INTENTIONS["fear"]], label_texts={"x": INTENTIONS["joy"], "y": INTENTIONS["anger"]})
+    assert own == pytest.approx(usual, abs=1e-5)
+
+
+@pytest.mark.usefixtures("cache")
+def test_knowledge_and_attributes_that_came_with_the_data_are_used(small_data, tmp_path, monkeypatch):
+    """No source is asked, nothing goes into the stores, and what is encoded is the given text."""
+    from intra.components import ATTRIBUTE_SOURCES, KNOWLEDGE_SOURCES
+
+    class Silent:
+        name = "silent"
+
+        def infer(self, utterances):
+            assert not utterances, "asked for knowledge"
+            return []
+
+        def describe(self, stickers):
+            assert not stickers, "asked for attributes"
+            return []
+
+    monkeypatch.setitem(ATTRIBUTE_SOURCES, "tiny-tagger", lambda *parts: Silent())
+    monkeypatch.setitem(KNOWLEDGE_SOURCES, "retrieved", lambda *parts: Silent())
+    asked = []
+    monkeypatch.setattr(features, "cached", lambda key, compute: asked.append(key) or compute())
+    stickers = {"a": "train", "b": "valid", "c": "test"}
+    rows = [(split, sticker, "joy", {"knowledge": f"他{split}"}) for sticker, split in stickers.items()]
+    config = small_data(rows, stickers, sticker_fields={"attributes": {"gesture": ["挥手", "点头"], "verbal": []}})
+    made = build_features(config, tmp_path / "generated")
+    assert not list((tmp_path / "generated").glob("*"))
+    for split in SPLITS:
+        gallery = getattr(made, split).gallery
+        assert gallery.described.tolist() == [[name == "gesture" for name in ATTRIBUTES]]
+    assert [key[-1] for key in asked if key[1] == "pairs"] == ["他train", "他valid", "他test"]
+    assert {tuple(key[2:]) for key in asked if key[1] == "passages"} == {("手势：挥手，点头",)}
 
 
 @pytest.mark.usefixtures("cache")

@@ -34,7 +34,7 @@ def stickers(tmp_path):
         image = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
         image.paste((255, 0, 0, 255), (0, 0, 10, 20))
         image.save(tmp_path / f"{name}.png")
-        made.append(Sticker(name, "train", tmp_path / f"{name}.png"))
+        made.append(Sticker(name, ("train",), tmp_path / f"{name}.png"))
     return made
 
 
@@ -123,11 +123,22 @@ def test_excess_points_carry_their_intervals():
     frame = pd.DataFrame({"excess": [0.2, -0.1], "low": [0.15, -0.3], "high": [0.4, 0.05]}, index=["face", "hand"])
     (axes,) = figures.excess_points(frame).axes
     points, _, (bars,) = axes.containers[0]
-    assert points.get_xdata().tolist() == [0.2, -0.1]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["face", "hand"]
+    assert points.get_xdata().tolist() == [-0.1, 0.2]  # drawn from below, so the first row stands on top
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["hand", "face"]
     found = np.array([segment[:, 0] for segment in bars.get_segments()])
-    assert found == pytest.approx(np.array([[0.15, 0.4], [-0.3, 0.05]]))
+    assert found == pytest.approx(np.array([[-0.3, 0.05], [0.15, 0.4]]))
     assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"] == [0]
+
+
+def test_guess_points_carry_their_intervals():
+    frame = pd.DataFrame({"accuracy": [40, 8], "low": [31, 5.5], "high": [52, 9]}, index=["n-grams", "majority"])
+    (axes,) = figures.guess_points(frame, "right (%)").axes
+    points, _, (bars,) = axes.containers[0]
+    assert points.get_xdata().tolist() == [8, 40]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["majority", "n-grams"]
+    found = np.array([segment[:, 0] for segment in bars.get_segments()])
+    assert found == pytest.approx(np.array([[5.5, 9], [31, 52]]))
+    assert (axes.get_xlabel(), axes.get_xlim()) == ("right (%)", (0, 100))
 
 
 def test_relation_scores_lie_exactly_over_their_sticker(stickers):

@@ -91,8 +91,9 @@ def test_the_name_tells_base_encoder_and_threshold(base):
     assert source.name == f"retrieved@{digest}/two-dimensions/threshold={source.threshold}"
 
 
-def chat(identifier, *texts):
-    return Conversation(identifier, "train", tuple(Utterance("a", t) for t in texts), "a", "reply", "s1", "joy")
+def chat(identifier, *texts, knowledge=""):
+    utterances = tuple(Utterance("a", text) for text in texts)
+    return Conversation(identifier, "train", utterances, "a", "reply", "s1", "joy", knowledge=knowledge)
 
 
 def test_the_last_three_utterances_are_looked_up_once(base, tmp_path):
@@ -106,6 +107,41 @@ def test_the_last_three_utterances_are_looked_up_once(base, tmp_path):
     assert know(chats[::-1], source, GenerationStore(store)) == found[::-1]
     assert len(encoder.read) == 8  # the second answer came from the store
     assert [entry["request"]["source"] for entry in GenerationStore(store).entries()] == [source.name] * 2
+
+
+def test_knowledge_that_came_with_the_data_is_used_as_it_is(base, tmp_path):
+    encoder, store = TwoDimensions(), tmp_path / "knowledge.jsonl"
+    source = RetrievedKnowledge(encoder, base)
+    given = "xIntent 庆祝 [意图]  "  # not touched, whatever it looks like
+    chats = [chat("c1", "180", knowledge=given), chat("c2", "269"), chat("c3", "0", knowledge="他累了")]
+    found = know(chats, source, GenerationStore(store))
+    assert found[0] == Knowledge(given=given) and found[2] == Knowledge(given="他累了")
+    assert [found[0].text, found[2].text] == [given, "他累了"]
+    assert found[1].event == "睡着了" and found[1].given == ""
+    assert encoder.read == [*EVENTS, "269"]
+    (entry,) = GenerationStore(store).entries()
+    assert entry["request"]["utterances"] == ["269"]
+    assert entry["result"].keys() == {"event", "score", "inferences"}
+    # what two conversations say alike is given to the one and asked for the other
+    twice = know([chat("c4", "269", knowledge="他累了"), chat("c5", "269")], source, GenerationStore(store))
+    assert [k.text for k in twice] == ["他累了", found[1].text]
+
+
+def test_a_source_is_not_asked_about_nothing(tmp_path):
+    class Unwilling:
+        name = "unwilling"
+
+        def infer(self, utterances):
+            raise AssertionError("asked")
+
+    store = tmp_path / "knowledge.jsonl"
+    chats = [chat(f"c{n}", "0", knowledge=f"第{n}") for n in range(3)]
+    assert [k.text for k in know(chats, Unwilling(), GenerationStore(store))] == ["第0", "第1", "第2"]
+    assert not store.exists()
+
+
+def test_given_text_stands_instead_of_inferences():
+    assert Knowledge("e", 0.5, {"xIntent": ["庆祝"]}, "他累了").text == "他累了"
 
 
 def test_the_text_has_a_tag_for_each_relation_that_says_something():

@@ -11,7 +11,8 @@ from intra import records
 from intra.config import RunConfig
 from intra.errors import IntraError
 from intra.evaluation import write_run
-from intra.records import read_record, run_name, written_whole
+from intra.files import sha256, written_whole
+from intra.records import read_record, run_name
 
 SELECTED = {"split": "valid", "metric": "mAP", "value": 0.5, "epoch": 3}
 CONTENT = {
@@ -65,6 +66,11 @@ def test_a_block_that_fails_leaves_nothing_behind_and_the_older_folder_as_it_was
         raise error
     assert os.listdir(tmp_path) == ["run"]
     assert os.listdir(tmp_path / "run") == ["whole.txt"]
+
+
+def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
 
 
 # --- reading --------------------------------------------------------------------------------------------------

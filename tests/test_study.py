@@ -126,7 +126,7 @@ def test_records_are_whole(smoke):
         files = {path.name for path in record.path.iterdir()}
         trained = set() if record.system in CONTROLS else {"weights.safetensors", "details.npz"}
         assert files == {"record.json", "test.run.gz"} | trained
-    assert {path.name for path in root.iterdir()} == {"main", "qrels", "generated"}
+    assert {path.name for path in root.iterdir()} == {"main", "qrels", "generated", "checks.json"}
     assert {path.name for path in (root / "qrels").iterdir()} == {"intention.qrels", "exact.qrels"}
     assert {path.name for path in (root / "generated").iterdir()} == {"knowledge.jsonl", "attributes.jsonl"}
 
@@ -400,7 +400,7 @@ def test_accepting_makes_the_reference(smoke, places, monkeypatch):
     accepted = reference_records("main", "smoke")
     assert {r.path.name for r in accepted} == {r.path.name for r in smoke} == set(runs(reference))
     assert {r.path.name: r.content for r in accepted} == {r.path.name: r.content for r in smoke}
-    assert {path.name for path in (reference / "smoke").iterdir()} == {"main", "qrels", "generated"}
+    assert {path.name for path in (reference / "smoke").iterdir()} == {"main", "qrels", "generated", "checks.json"}
     assert [(reference / "smoke" / "generated" / path.name).read_bytes() for path in stores] == texts
     assert all(b'"older"' in path.read_bytes() for path in stores)
     assert not list(reference.rglob("weights.safetensors"))

@@ -1,6 +1,7 @@
 """Frames from records, and the text of tables, against values worked by hand."""
 
 import ast
+import itertools
 import json
 import re
 
@@ -13,7 +14,16 @@ from intra.evaluation import bootstrap_interval, evaluate, make_run, write_run
 from intra.metrics import METRICS
 from intra.paths import PACKAGE
 from intra.records import Record
-from intra.tables import SYSTEM_NAMES, beside_paper, per_query, results, to_markdown, to_myst, with_intervals
+from intra.tables import (
+    SYSTEM_NAMES,
+    beside_paper,
+    control_differences,
+    per_query,
+    results,
+    to_markdown,
+    to_myst,
+    with_intervals,
+)
 
 QRELS = {"c1": {"s1"}, "c2": {"s2"}, "c3": {"s1", "s3"}, "c4": {"s4"}}
 
@@ -56,6 +66,43 @@ def test_per_query_frames_hold_one_run_each(records):
     assert {system: len(runs) for system, runs in frames.items()} == {"random": 1, "int_ra": 2, "oracle": 1}
     assert frames["int_ra"][1].equals(evaluate(records[1].run(), QRELS))
     assert list(frames["oracle"][0].columns) == list(METRICS)
+
+
+def test_differences_to_the_controls_over_rankings_of_different_lengths(tmp_path):
+    # q1 ranks two stickers, q2 four: what chance reaches depends on how many each query ranks
+    qrels = {"q1": {"a"}, "q2": {"a", "d"}}
+    ranked = {
+        ("int_ra", 0): {"q1": "ab", "q2": "abcd"},
+        ("int_ra", 1): {"q1": "ba", "q2": "dabc"},
+        ("majority", 0): {"q1": "ba", "q2": "bacd"},
+    }
+    records = []
+    for (system, seed), orders in ranked.items():
+        folder = tmp_path / f"{system}-{seed}"
+        folder.mkdir()
+        run = {query: {sticker: -float(n) for n, sticker in enumerate(order)} for query, order in orders.items()}
+        write_run(folder / "test.run.gz", run, "x")
+        records.append(Record(folder, {"config": RunConfig(system=system, seed=seed).as_dict()}))
+    frame = control_differences(records, qrels)
+
+    def precision(query, order):
+        right = [sticker in qrels[query] for sticker in order]
+        return sum(sum(right[: k + 1]) / (k + 1) for k, hit in enumerate(right) if hit) / sum(right)
+
+    chance = {q: np.mean([precision(q, order) for order in itertools.permutations(s)]) for q, s in orders.items()}
+    assert chance["q1"] == 0.75
+    ours = [precision(q, order) for key in list(ranked)[:2] for q, order in ranked[key].items()]
+    theirs = [precision(q, order) for q, order in ranked["majority", 0].items()]
+    # hit@1: three of four; the majority has none, and chance one in two for either query
+    assert frame["difference"].to_dict() == pytest.approx(
+        {
+            "hit@1 against majority": 75,
+            "mAP against majority": 100 * (np.mean(ours) - np.mean(theirs)),
+            "hit@1 against chance": 25,
+            "mAP against chance": 100 * (np.mean(ours) - np.mean(list(chance.values()))),
+        }
+    )
+    assert (frame["low"] <= frame["difference"]).all() and (frame["difference"] <= frame["high"]).all()
 
 
 def test_every_system_has_a_name_in_print():

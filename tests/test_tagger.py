@@ -45,7 +45,7 @@ def drawn(directory: Path, count: int, seed: int) -> list[Sticker]:
         )
         path = directory / f"{number}.png"
         rasterise(draw(specification, character)).save(path)
-        stickers.append(Sticker(str(number), "test", path, dataclasses.asdict(specification)))
+        stickers.append(Sticker(str(number), ("test",), path, specification=dataclasses.asdict(specification)))
     return stickers
 
 

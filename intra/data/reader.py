@@ -11,15 +11,25 @@ import json
 import os
 import reprlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
 
 from intra.config import PROFILES, unknown
 from intra.data.intentions import INTENTIONS
-from intra.data.schema import SPLITS, USAGES, Conversation, Dataset, Sticker, Utterance
+from intra.data.schema import (
+    ATTRIBUTES,
+    LABEL_POLICIES,
+    SPLITS,
+    USAGES,
+    Conversation,
+    Dataset,
+    Sticker,
+    Utterance,
+)
 from intra.errors import IntraError
+from intra.files import sha256
 from intra.paths import REPLYSTICKERS
 
 MANIFEST, CONVERSATIONS, STICKERS = "manifest.json", "conversations.jsonl", "stickers.jsonl"
@@ -60,13 +70,16 @@ _MANIFEST = {
     "licence": _NAME,
     "description": _NOTE,
     "intentions": _Field(list, required=False),
+    "label_policy": _Field(str, required=False, one_of=LABEL_POLICIES),
+    "label_texts": _Field(dict, required=False, empty_allowed=True),
     "files": _Field(dict),
 }
 _UTTERANCE = {"user": _NAME, "text": _NAME, "english": _NOTE}
 _STICKER = {
     "id": _NAME,
-    "split": _Field(str, one_of=SPLITS),
+    "splits": _Field(list),
     "image": _NAME,
+    "attributes": _Field(dict, required=False, empty_allowed=True),
     "specification": _Field(dict, required=False, empty_allowed=True),
     "regions": _Field(dict, required=False, empty_allowed=True),
 }
@@ -81,10 +94,13 @@ def _conversation_fields(intentions: tuple[str, ...]) -> dict[str, _Field]:
         "usage": _Field(str, one_of=USAGES),
         "sticker": _NAME,
         "intention": _Field(str, one_of=intentions),
+        "second_reading": _Field(str, required=False, one_of=("", *intentions), empty_allowed=True),
         "neighbour": _Field(str, required=False, one_of=("", *intentions), empty_allowed=True),
         "topic": _NOTE,
         "thread": _NOTE,
         "cue": _Field(int, required=False),
+        "candidates": _Field(list, required=False),
+        "knowledge": _NOTE,
     }
 
 
@@ -165,6 +181,9 @@ class _Reader:
         if not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) < len(names):
             self.report(MANIFEST, 0, "intentions", "are not names that differ")
             return None
+        if not all(isinstance(text, str) and text.strip() for text in manifest.get("label_texts", {}).values()):
+            self.report(MANIFEST, 0, "label_texts", "holds something else than texts")
+            return None
         return manifest
 
     def lines(self, file: str, fields: dict[str, _Field]) -> Iterator[tuple[int, dict]]:
@@ -195,10 +214,14 @@ class _Reader:
     def stickers(self) -> dict[str, Sticker]:
         stickers = {}
         for number, record in self.lines(STICKERS, _STICKER):
-            image = self.directory / record["image"]
+            image, splits = self.directory / record["image"], record["splits"]
             if not image.is_file():
                 self.report(STICKERS, number, "image", f"{record['image']} does not exist")
-            stickers[record["id"]] = Sticker(**record | {"image": image})
+            for field, message in _sticker_problems(record):
+                self.report(STICKERS, number, field, message)
+                self.refused.add(record["id"])
+            if record["id"] not in self.refused:
+                stickers[record["id"]] = Sticker(**record | {"image": image, "splits": tuple(splits)})
         return stickers
 
     def conversations(self, stickers: dict[str, Sticker], intentions: tuple[str, ...]) -> list[Conversation]:
@@ -207,22 +230,27 @@ class _Reader:
         for number, record in self.lines(file, _conversation_fields(intentions)):
             before = len(self.problems)
             utterances = tuple(self.utterances(file, number, record["utterances"]))
-            sticker = stickers.get(record["sticker"])
-            if sticker is None:
-                if stickers and record["sticker"] not in self.refused:
-                    self.report(file, number, "sticker", f"{record['sticker']!r} is not in {STICKERS}")
-            elif sticker.split != record["split"]:
-                self.report(
-                    file,
-                    number,
-                    "sticker",
-                    f"{sticker.id!r} belongs to {sticker.split}, not to {record['split']}",
-                )
+            candidates = tuple(record.get("candidates", ()))
+            self.sticker_of(number, "sticker", record["sticker"], record["split"], stickers)
+            for candidate in candidates:
+                self.sticker_of(number, "candidates", candidate, record["split"], stickers)
+            if candidates and (record["sticker"] not in candidates or len(set(map(str, candidates))) < len(candidates)):
+                self.report(file, number, "candidates", "repeat, or leave out the sticker that was sent")
             if not 1 <= record.get("cue", 1) <= len(record["utterances"]):
                 self.report(file, number, "cue", f"{record['cue']} is not between 1 and {len(record['utterances'])}")
             if len(self.problems) == before:
-                conversations.append(Conversation(**record | {"utterances": utterances}))
+                conversations.append(Conversation(**record | {"utterances": utterances, "candidates": candidates}))
         return conversations
+
+    def sticker_of(self, number: int, field: str, name: object, split: str, stickers: dict[str, Sticker]) -> None:
+        """Report a sticker that a conversation names and its split does not hold."""
+        sticker = stickers.get(name) if isinstance(name, str) else None
+        if sticker is None:
+            if stickers and str(name) not in self.refused:
+                self.report(CONVERSATIONS, number, field, f"{reprlib.repr(name)} is not in {STICKERS}")
+        elif split not in sticker.splits:
+            message = f"{sticker.id!r} belongs to {', '.join(sticker.splits)}, not to {split}"
+            self.report(CONVERSATIONS, number, field, message)
 
     def utterances(self, file: str, number: int, records: list) -> Iterator[Utterance]:
         for place, record in enumerate(records, 1):
@@ -261,8 +289,26 @@ class _Reader:
         if with_checksums:
             self.checksums(manifest["files"], {sticker.image for sticker in stickers.values()})
         return Dataset(
-            manifest["name"], manifest["version"], tuple(conversations), tuple(stickers.values()), intentions
+            manifest["name"],
+            manifest["version"],
+            tuple(conversations),
+            tuple(stickers.values()),
+            intentions,
+            manifest.get("label_policy", "majority"),
+            manifest.get("label_texts", {}),
         )
+
+
+def _sticker_problems(record: dict) -> Iterator[tuple[str, str]]:
+    """Yield (field, message) for what is wrong inside a sticker's lists."""
+    splits, attributes = record["splits"], record.get("attributes", {})
+    if any(split not in SPLITS for split in splits) or len(set(splits)) < len(splits):
+        yield "splits", f"{reprlib.repr(splits)} are not different names of {', '.join(SPLITS)}"
+    for name, words in attributes.items():
+        if name not in ATTRIBUTES:
+            yield f"attributes.{ascii(name)[1:-1]}", f"unknown attribute; known are {', '.join(ATTRIBUTES)}"
+        elif not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
+            yield f"attributes.{name}", f"is {reprlib.repr(words)}, expected a list of words"
 
 
 def _is_picture(path: Path) -> bool:
@@ -272,11 +318,6 @@ def _is_picture(path: Path) -> bool:
     except Exception:  # Pillow leaks the errors of its decoders
         return False
     return True
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def resolve(dataset: str | Path) -> Path:
@@ -334,6 +375,6 @@ def profile_dataset(dataset: str, profile: str) -> Dataset:
     if limit is None:
         return loaded
     kept = tuple(c for split in SPLITS for c in loaded.split(split).conversations[:limit])
-    used = {c.sticker for c in kept}
+    used = {sticker for c in kept for sticker in (c.sticker, *c.candidates)}
     stickers = tuple(s for s in loaded.stickers if s.id in used)
-    return Dataset(loaded.name, loaded.version, kept, stickers, loaded.intentions)
+    return replace(loaded, conversations=kept, stickers=stickers)

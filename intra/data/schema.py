@@ -1,12 +1,16 @@
 """The objects every other module speaks of: utterances, conversations, stickers and the data set."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 SPLITS = ("train", "valid", "test")
 USAGES = ("reply", "supplement")
 """`reply`: the sticker answers alone; `supplement`: it follows the sender's own words (paper, Fig. 1)."""
+ATTRIBUTES = {"gesture": "手势", "posture": "姿势", "facial_expression": "表情", "verbal": "文字"}
+"""The four attributes of a sticker (Eq. 7), with the Chinese name that opens each description."""
+LABEL_POLICIES = ("majority", "last", "all")
+"""Which of its conversations' intentions a sticker has: the commonest, that of the last, or every one."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Conversation:
     sticker: str
     """Id of the sticker that was sent."""
     intention: str
+    second_reading: str = ""
+    """The intention that a second reader chose from the utterances alone; empty where nobody did."""
     neighbour: str = ""
     """A second intention that the writer meant to be nearly as sensible; empty if none."""
     topic: str = ""
@@ -40,6 +46,10 @@ class Conversation:
     """Topic of an unrelated conversation that runs through this one; empty if none."""
     cue: int | None = None
     """Number (from 1) of the utterance that gives the reason for the intention, where known."""
+    candidates: tuple[str, ...] = ()
+    """Ids of the stickers that are ranked for this conversation; empty: all of its split."""
+    knowledge: str = ""
+    """Commonsense text that came with the data; empty: a knowledge source is asked."""
 
     @property
     def users(self) -> set[str]:
@@ -52,8 +62,11 @@ class Sticker:
     """One picture, and what its drawing specification says of it where that is known."""
 
     id: str
-    split: str
+    splits: tuple[str, ...]
+    """The splits whose gallery holds it."""
     image: Path
+    attributes: dict[str, list[str]] = field(default_factory=dict)
+    """Keywords by attribute that came with the data; empty: an attribute source is asked."""
     specification: dict = field(default_factory=dict)
     """Fields of `StickerSpecification`: the truth taggers are scored against, read by no model."""
     regions: dict = field(default_factory=dict)
@@ -69,6 +82,10 @@ class Dataset:
     conversations: tuple[Conversation, ...]
     stickers: tuple[Sticker, ...]
     intentions: tuple[str, ...]
+    label_policy: str = "majority"
+    """One of `LABEL_POLICIES`."""
+    label_texts: dict[str, str] = field(default_factory=dict)
+    """Intention to the text that stands for it in an encoder; an intention without one stands for itself."""
 
     def split(self, name: str) -> "Dataset":
         """The same data set, cut to one split; its stickers are the gallery of that split.
@@ -78,24 +95,27 @@ class Dataset:
         """
         if name not in SPLITS:
             raise ValueError(f"split {name!r} is not one of {', '.join(SPLITS)}")
-        return Dataset(
-            self.name,
-            self.version,
-            tuple(c for c in self.conversations if c.split == name),
-            tuple(s for s in self.stickers if s.split == name),
-            self.intentions,
+        return replace(
+            self,
+            conversations=tuple(c for c in self.conversations if c.split == name),
+            stickers=tuple(s for s in self.stickers if name in s.splits),
         )
 
-    def sticker_intentions(self) -> dict[str, str]:
-        """Each sticker's intention: the one most of its conversations have, earlier in `intentions` on a tie.
+    def sticker_intentions(self) -> dict[str, tuple[str, ...]]:
+        """The intentions of each sticker by the label policy, in the order of `intentions`.
 
-        A sticker that no conversation uses has none and is missing from the answer.
+        A sticker that no conversation uses has none and is missing from the answer. On a tie, `majority` takes
+        the intention that comes first in `intentions`.
         """
-        counts: dict[str, Counter] = {}
+        sent: dict[str, list[str]] = {}
         for conversation in self.conversations:
-            counts.setdefault(conversation.sticker, Counter())[conversation.intention] += 1
-        order = {intention: place for place, intention in enumerate(self.intentions)}
-        return {
-            sticker: min(count, key=lambda intention: (-count[intention], order[intention]))
-            for sticker, count in counts.items()
-        }
+            sent.setdefault(conversation.sticker, []).append(conversation.intention)
+        return {sticker: self._label(intentions) for sticker, intentions in sent.items()}
+
+    def _label(self, sent: list[str]) -> tuple[str, ...]:
+        """One sticker's intentions, from those of its conversations."""
+        if self.label_policy == "last":
+            return (sent[-1],)
+        counts = Counter(sent)
+        ordered = sorted(counts, key=self.intentions.index)
+        return tuple(ordered) if self.label_policy == "all" else (max(ordered, key=counts.__getitem__),)

@@ -76,3 +76,25 @@ def cue_place(conversation: Conversation) -> str:
         return "unknown"
     back = len(conversation.utterances) - conversation.cue + 1
     return next((place for place, farthest in CUE_PLACES.items() if back <= farthest), "earlier")
+
+
+def quota_table(dataset: Dataset) -> pd.DataFrame:
+    """What the plan of a data set asks for, by intention: conversations of each split, and shares in percent.
+
+    `reply`: the sticker answers alone; `ambiguous`: a second intention was meant to be nearly as sensible;
+    `side thread`: an unrelated conversation runs through; `cue last`: the last utterance gives the reason.
+    """
+    frame = pd.DataFrame(
+        {
+            "intention": c.intention,
+            "reply": c.usage == "reply",
+            "ambiguous": bool(c.neighbour),
+            "side thread": bool(c.thread),
+            "cue last": cue_place(c) == "last",
+        }
+        for c in dataset.conversations
+    )
+    counts = intention_distribution(dataset)
+    shares = 100 * frame.groupby("intention").mean()
+    total = pd.concat([counts.sum(), 100 * frame.drop(columns="intention").mean()])
+    return pd.concat([counts, shares.reindex(counts.index)], axis=1).T.assign(all=total).T

@@ -37,6 +37,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from intra.data.pictures import on_white
+from intra.encoders.pretraining_art import SEEN, Emoji, read_art, rendered
 from intra.encoders.text import TextEncoder, offline_e5
 from intra.encoders.vision import STICKER_VIT, STICKER_VIT_WEIGHTS, as_pixels, build_tower
 from intra.generation.tagger import TAGGER_WEIGHTS, VOCABULARIES, StickerTagger
@@ -59,6 +60,8 @@ CANVAS = 240
 TRAINING_CHARACTERS, VALIDATION_CHARACTERS = 1, 2
 """Seeds of the two casts; neither has a benchmark character."""
 CAPTIONED, WITHOUT_PROP, TRANSPARENT = 0.55, 0.4, 0.5
+UNKNOWN = -100
+"""Label of what nobody knows; torch's cross-entropy leaves it out."""
 LARGEST_SCALE = 100.0
 """Clamp of the contrastive loss's factor, as in CLIP."""
 
@@ -69,7 +72,7 @@ logger = logging.getLogger("intra.pretraining")
 class Settings:
     """What decides the weights, beside the data."""
 
-    epochs: int = 13
+    epochs: int = 11
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
@@ -90,6 +93,14 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Described:
+    """A text and its language; an `Example` is one, too."""
+
+    description: str
+    chinese: bool
+
+
+@dataclass(frozen=True)
 class Data:
     """N drawings as arrays."""
 
@@ -98,7 +109,7 @@ class Data:
     boxes: np.ndarray
     """Left, top, right and bottom of the parts of `GUIDED`, the picture being [-1, 1]; (N, parts, 4), float32."""
     labels: dict[str, np.ndarray]
-    """Place of each attribute's key in its vocabulary, shape (N,), int64."""
+    """Place of each attribute's key in its vocabulary, shape (N,), int64; `UNKNOWN` for emoji art."""
     texts: np.ndarray
     """Unit vectors of the descriptions, shape (N, c), float32."""
     groups: np.ndarray
@@ -195,7 +206,7 @@ def _draw_job(job: tuple[Example, int]) -> tuple[np.ndarray, np.ndarray]:
     return picture(*job)
 
 
-def text_vectors(examples: Sequence[Example], encoder: TextEncoder, cache: Path) -> np.ndarray:
+def text_vectors(examples: Sequence[Example | Described], encoder: TextEncoder, cache: Path) -> np.ndarray:
     """Vectors of the descriptions, centred by language, for a picture cannot tell in which one it is described.
 
     Returns:
@@ -226,6 +237,38 @@ def prepare(examples: Sequence[Example], size: int, encoder: TextEncoder, cache:
     _, groups = np.unique([example.description for example in examples], return_inverse=True)
     pixels, boxes = pictures(examples, size, cache, processes)
     return Data(pixels, boxes, labels, text_vectors(examples, encoder, cache), groups)
+
+
+def prepare_art(art: Sequence[Emoji], size: int, encoder: TextEncoder, cache: Path, seed: int) -> Data:
+    """Emoji art as data without labels and boxes, each picture with its Chinese or its English name."""
+    rng = random.Random(f"emoji {seed}")
+    chinese = [rng.random() < 0.5 for _ in art]
+    texts = [name_of(emoji, zh) for emoji, zh in zip(art, chinese, strict=True)]
+    described = [Described(text, zh) for text, zh in zip(texts, chinese, strict=True)]
+    _, groups = np.unique(texts, return_inverse=True)
+    return Data(
+        pixels=rendered(art, size),
+        boxes=np.zeros((len(art), len(GUIDED), 4), np.float32),
+        labels={name: np.full(len(art), UNKNOWN) for name in VOCABULARIES},
+        texts=text_vectors(described, encoder, cache),
+        groups=groups,
+    )
+
+
+def name_of(emoji: Emoji, chinese: bool) -> str:
+    """What an emoji shows, as a description."""
+    return f"表情符号：{emoji.chinese}" if chinese else f"an emoji: {emoji.english}"
+
+
+def joined(one: Data, other: Data) -> Data:
+    """Two data sets as one, with groups kept apart."""
+    return Data(
+        pixels=np.concatenate([one.pixels, other.pixels]),
+        boxes=np.concatenate([one.boxes, other.boxes]),
+        labels={name: np.concatenate([one.labels[name], other.labels[name]]) for name in VOCABULARIES},
+        texts=np.concatenate([one.texts, other.texts]),
+        groups=np.concatenate([one.groups, other.groups + one.groups.max() + 1]),
+    )
 
 
 def contrastive_loss(
@@ -271,7 +314,7 @@ def guidance_loss(attention: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     reach = (boxes[:, 2:] - boxes[:, :2]) / 2 + 1 / side
     x, y = ((centres - middle[:, axis, None]).abs() <= reach[:, axis, None] for axis in (0, 1))
     touched = (y[:, :, None] & x[:, None, :]).flatten(1)
-    return -(attention * touched).sum(1).clamp(min=1e-6).log().mean()
+    return -(attention * touched).sum(1).clamp(min=1e-6).log().sum() / max(1, len(attention))
 
 
 def augment(pixels: torch.Tensor, boxes: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -336,11 +379,15 @@ class Learner(nn.Module):
         pooled, regions = self(batch.pixels)
         logits, attention = self.tagger(regions), self.tagger.attention(regions)
         scale = self.log_scale.exp().clamp(max=LARGEST_SCALE)
-        terms = {name: F.cross_entropy(logits[name], batch.labels[name]) for name in VOCABULARIES}
+        known = {name: batch.labels[name] != UNKNOWN for name in VOCABULARIES}
+        terms = {
+            name: F.cross_entropy(logits[name], batch.labels[name], reduction="sum") / known[name].sum().clamp(min=1)
+            for name in VOCABULARIES
+        }
         terms["contrastive"] = contrastive_loss(pooled, batch.texts, scale, batch.groups)
         for part, name in enumerate(GUIDED):
-            own = attention[:, list(VOCABULARIES).index(name)]
-            terms[f"guidance of {name}"] = guidance_loss(own, batch.boxes[:, part]) / 2
+            own = attention[known[name], list(VOCABULARIES).index(name)]
+            terms[f"guidance of {name}"] = guidance_loss(own, batch.boxes[known[name], part]) / 2
         return terms
 
 
@@ -485,13 +532,14 @@ def digest(*parts) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def run(settings: Settings, drawings: int, validations: int, folder: Path | None) -> dict:
+def run(settings: Settings, drawings: int, validations: int, art: Path, folder: Path | None) -> dict:
     """Draw, train and write weights and record.
 
     Args:
         settings: What decides the weights, beside the data.
         drawings: How many to learn from.
         validations: How many, of another cast, to measure on.
+        art: Where npm installed the emoji art.
         folder: Where the three files go; None replaces those of the package.
 
     Returns:
@@ -503,7 +551,9 @@ def run(settings: Settings, drawings: int, validations: int, folder: Path | None
     captions = CAPTIONS.read_text(encoding="utf-8").split("\n")[:-1]
     size = json.loads(STICKER_VIT.read_text())["vision_cfg"]["image_size"]
     logger.info("drawing code %s, text encoder %s", drawing_digest(), encoder.name)
+    emoji = read_art(art, SEEN)
     data = prepare(draw_examples(drawings, TRAINING_CHARACTERS, captions), size, encoder, cache)
+    data = joined(data, prepare_art(emoji, size, encoder, cache, settings.seed))
     validation = prepare(draw_examples(validations, VALIDATION_CHARACTERS, captions), size, encoder, cache)
     logger.info("drawn after %.0f s", time.perf_counter() - start)
     key = digest(settings, STICKER_VIT.read_text(), data.pixels.tobytes(), data.texts.tobytes())
@@ -512,6 +562,7 @@ def run(settings: Settings, drawings: int, validations: int, folder: Path | None
         "settings": dataclasses.asdict(settings),
         "drawings": drawings,
         "validation_drawings": validations,
+        "emoji": {collection: sum(e.collection == collection for e in emoji) for collection in SEEN},
         "drawing_code": drawing_digest(),
         "text_encoder": encoder.name,
         "seconds": round(sum(entry["seconds"] for entry in history)),
@@ -535,9 +586,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m intra.encoders.pretraining",
         description="Train the packaged vision encoder and tagger on drawings. A training that was cut off goes on.",
     )
-    parser.add_argument("--drawings", type=int, default=14000, help="to learn from (default: %(default)s)")
+    parser.add_argument("--art", type=Path, required=True, help="folder where npm installed the emoji art")
+    parser.add_argument("--drawings", type=int, default=20000, help="to learn from (default: %(default)s)")
     parser.add_argument("--validation", type=int, default=600, help="to measure on (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=13, help="passes over them (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=11, help="passes over them (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of batches and augmentation (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="folder for the files (default: replace the package's)")
@@ -545,7 +597,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     torch.set_num_threads(chosen.threads)
     settings = Settings(epochs=chosen.epochs, seed=chosen.seed, bfloat16=fast_bfloat16())
-    record = run(settings, chosen.drawings, chosen.validation, chosen.output)
+    record = run(settings, chosen.drawings, chosen.validation, chosen.art, chosen.output)
     print(json.dumps(record["validation"]))
 
 

@@ -10,12 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from intra.data.reader import sha256
-from intra.data.schema import Sticker
+from intra.data.schema import ATTRIBUTES, Sticker
+from intra.files import sha256
 from intra.generation.store import GenerationStore
-
-ATTRIBUTES = {"gesture": "手势", "posture": "姿势", "facial_expression": "表情", "verbal": "文字"}
-"""The four attributes of Eq. 7, with the Chinese name that opens each description."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +41,19 @@ class AttributeSource(Protocol):
 
 
 def describe(stickers: Sequence[Sticker], source: AttributeSource, store: GenerationStore) -> list[StickerAttributes]:
-    """Attributes of each sticker, from the store where its picture has been described before."""
-    digests = [sha256(sticker.image) for sticker in stickers]
-    by_digest = dict(zip(digests, stickers, strict=True))
+    """Attributes of each sticker: those that came with the data, else the source's.
+
+    The source is asked once for each picture; what it said before comes from the store.
+    """
+    asked = [sticker for sticker in stickers if not sticker.attributes]
+    digests = [sha256(sticker.image) for sticker in asked]
+    by_digest = dict(zip(digests, asked, strict=True))
     requests = [{"task": "attributes", "source": source.name, "image": digest} for digest in digests]
 
     def produce(missing: list[dict]):
         for attributes in source.describe([by_digest[request["image"]] for request in missing]):
             yield {name: list(getattr(attributes, name)) for name in ATTRIBUTES}
 
-    results = store.fetch(requests, produce)
+    said = iter(store.fetch(requests, produce))
+    results = [sticker.attributes or next(said) for sticker in stickers]
     return [StickerAttributes(**{name: tuple(words) for name, words in r.items()}) for r in results]

@@ -42,11 +42,13 @@ class Knowledge:
     """How near the event is to the conversation, as the source measures it."""
     inferences: dict[str, list[str]] = field(default_factory=dict)
     """Relation to its inferences; without keys if the source stays silent."""
+    given: str = ""
+    """Text that came with the data; it stands instead of inferences."""
 
     @property
     def text(self) -> str:
         """C_know of Eq. 2: the inferences, each relation tagged; empty if there are none."""
-        return " ".join(
+        return self.given or " ".join(
             f"[{tag}] {'，'.join(self.inferences[relation])}"
             for relation, tag in RELATIONS.items()
             if self.inferences.get(relation)
@@ -69,14 +71,16 @@ def event_utterances(conversation: Conversation) -> list[str]:
 
 
 def know(conversations: Sequence[Conversation], source: KnowledgeSource, store: GenerationStore) -> list[Knowledge]:
-    """Knowledge about each conversation, from the store where it has been inferred before."""
-    requests = [{"task": "knowledge", "source": source.name, "utterances": event_utterances(c)} for c in conversations]
+    """Knowledge about each conversation: what came with the data, else the source's, through the store."""
+    asked = [c for c in conversations if not c.knowledge]
+    requests = [{"task": "knowledge", "source": source.name, "utterances": event_utterances(c)} for c in asked]
 
     def produce(missing: list[dict]):
         for knowledge in source.infer([request["utterances"] for request in missing]):
-            yield vars(knowledge)
+            yield {name: getattr(knowledge, name) for name in ("event", "score", "inferences")}
 
-    return [Knowledge(**result) for result in store.fetch(requests, produce)]
+    said = iter(store.fetch(requests, produce))
+    return [Knowledge(given=c.knowledge) if c.knowledge else Knowledge(**next(said)) for c in conversations]
 
 
 class RetrievedKnowledge:

@@ -32,7 +32,7 @@ class Majority:
 
     def score(self, queries: Queries, gallery: Gallery) -> np.ndarray:
         """See `System.score`."""
-        row = (gallery.intentions == self.intention).astype(float)
+        row = gallery.intentions[:, self.intention].astype(float)
         return np.tile(row, (len(queries.ids), 1))
 
 
@@ -47,4 +47,4 @@ class Oracle:
 
     def score(self, queries: Queries, gallery: Gallery) -> np.ndarray:
         """See `System.score`."""
-        return (queries.intentions[:, None] == gallery.intentions).astype(float)
+        return gallery.intentions[:, queries.intentions].T.astype(float)

@@ -66,7 +66,7 @@ class IntRASystem:
             self.model = IntRA(labels, region_width, config.width, config.heads)
 
     def fit(self, train: Partition, valid: Partition) -> Fit:
-        """Minimise lambda_1 L_ret + lambda_2 L_int (Section IV-C), every training sticker in every step."""
+        """Minimise lambda_1 L_ret + lambda_2 L_int (Section IV-C)."""
         text_features, intentions, positives, negatives = (
             torch.from_numpy(array)
             for array in (
@@ -79,9 +79,10 @@ class IntRASystem:
         gallery = _tensors(train.gallery)
 
         def losses(batch: Batch) -> dict[str, Tensor]:
-            rows = batch["queries"]
-            similarity, logits = self.model(text_features[rows], *gallery)
-            retrieval = hinge_retrieval_loss(similarity, positives[rows], negatives[rows], self.config.margin)
+            rows, columns = batch["queries"], batch["stickers"]
+            similarity, logits = self.model(text_features[rows], *(part[columns] for part in gallery))
+            own = torch.searchsorted(columns, positives[rows])
+            retrieval = hinge_retrieval_loss(similarity, own, negatives[rows][:, columns], self.config.margin)
             return {
                 "retrieval": self.config.weight_retrieval * retrieval,
                 "intention": self.config.weight_intention * intention_loss(logits, intentions[rows]),

@@ -12,22 +12,21 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from intra.data.reader import load_dataset, sha256
+from intra.data.reader import load_dataset
+from intra.files import sha256
 from intra.paths import REPLYSTICKERS
 from intra.replystickers.design import FOLDER
 from intra.replystickers.drawing.sticker import draw, rasterise, save_webp
 from intra.replystickers.specification import StickerSpecification
 
-INSTALMENT = 1
-"""Rows of the plan up to this instalment are in the data set."""
-VERSION = "0.1.0"
+VERSION = "1.0.0"
 _FIELDS = [field.name for field in dataclasses.fields(StickerSpecification)]
 
 
-def planned(name: str) -> list[dict[str, str]]:
-    """Rows of a table of the plan that belong to the instalments made so far."""
-    with (FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if int(row["instalment"]) <= INSTALMENT]
+def planned_stickers() -> list[dict[str, str]]:
+    """The rows of `design/stickers.csv`."""
+    with (FOLDER / "stickers.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def specification(row: dict[str, str]) -> StickerSpecification:
@@ -43,7 +42,7 @@ def draw_sticker(row: dict[str, str], directory: Path) -> dict:
     save_webp(rasterise(drawing), directory / image)
     return {
         "id": row["id"],
-        "split": row["split"],
+        "splits": [row["split"]],
         "image": image,
         "specification": dataclasses.asdict(spec),
         "regions": {part: [round(x, 1) for x in box] for part, box in drawing.regions.items()},
@@ -71,7 +70,7 @@ def main() -> None:
     """Draw every planned sticker, write `stickers.jsonl` and the manifest, and read the result back."""
     shutil.rmtree(REPLYSTICKERS / "images", ignore_errors=True)
     (REPLYSTICKERS / "images").mkdir(parents=True)
-    lines = [draw_sticker(row, REPLYSTICKERS) for row in tqdm(planned("stickers"), desc="stickers")]
+    lines = [draw_sticker(row, REPLYSTICKERS) for row in tqdm(planned_stickers(), desc="stickers")]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     (REPLYSTICKERS / "stickers.jsonl").write_text(text, encoding="utf-8")
     seal(REPLYSTICKERS)

@@ -10,6 +10,7 @@ import csv
 import json
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from intra.replystickers.drawing.characters import CHARACTERS
@@ -37,15 +38,12 @@ CUES = {"last": 0.45, "2-3 back": 0.30, "4-6 back": 0.20, "earlier": 0.05}
 CUE_REACH = {"last": 1, "2-3 back": 2, "4-6 back": 4, "earlier": 7}
 """Fewest utterances a conversation needs for such a cue."""
 AMBIGUOUS, SIDE_THREAD, CAPTIONED = 1 / 6, 1 / 4, 0.56
-FIRST_INSTALMENT = {"train": 0.25, "valid": 0.45, "test": 0.45}
-CAPTION_SPLIT = {"valid": slice(0, 2), "test": slice(2, 4), "train": slice(4, None)}
-"""Captions are not shared between splits: an unseen sticker has unseen words."""
 BACKGROUNDS = ["transparent"] * 4 + ["#fff4d6", "#e3f2fd", "#fde7ef", "#e8f5e9"]
 
-COLUMNS = "id split instalment intention neighbour topic usage utterances users cue thread sticker".split()
+COLUMNS = "id split intention neighbour topic usage utterances users cue thread sticker".split()
 STICKER_COLUMNS = (
-    "id split instalment intention character style expression gesture posture prop caption background variation"
-).split()
+    "id split intention character style expression gesture posture prop caption background variation".split()
+)
 
 
 def stream(purpose: str) -> random.Random:
@@ -53,7 +51,7 @@ def stream(purpose: str) -> random.Random:
     return random.Random(f"{SEED}/{purpose}")
 
 
-def table(name: str) -> dict[str, list[str]]:
+def table(name: str) -> dict:
     """One of the design's JSON tables."""
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
@@ -130,7 +128,7 @@ def conversation_rows(split: str) -> list[dict]:
     rng.shuffle(order)
     rows = []
     for intention, count in intention_counts(split).items():
-        for number in range(count):
+        for _ in range(count):
             i = order.pop()
             topic, other = rng.sample(topics, 2)
             threaded = utterances[i] >= 5 and users[i] >= 3
@@ -142,7 +140,6 @@ def conversation_rows(split: str) -> list[dict]:
             rows.append(
                 {
                     "split": split,
-                    "instalment": 1 if number < first_instalment(split, count) else 2,
                     "intention": intention,
                     "neighbour": neighbour,
                     "topic": topic,
@@ -157,28 +154,31 @@ def conversation_rows(split: str) -> list[dict]:
     return rows
 
 
-def first_instalment(split: str, count: int) -> int:
-    """How many of an intention's conversations are written first."""
-    return max(LEAST[split], round(FIRST_INSTALMENT[split] * count))
+def dealt(rng: random.Random, captions: list[str]) -> Iterator[str]:
+    """Captions in random order, all of them before any comes again."""
+    while True:
+        yield from rng.sample(captions, len(captions))
 
 
-def look(rng: random.Random, intention: str, split: str) -> dict:
+def look(rng: random.Random, intention: str, captions: Iterator[str]) -> dict:
     """Draw how a sticker of an intention looks; looks serve several intentions (`looks.json`)."""
-    captions = table("captions")[intention][CAPTION_SPLIT[split]]
     drawn = {field: rng.choice(keys) for field, keys in table("looks")[intention].items()}
-    drawn["caption"] = rng.choice(captions) if rng.random() < CAPTIONED else ""
+    drawn["caption"] = next(captions) if rng.random() < CAPTIONED else ""
     drawn["background"] = rng.choice(BACKGROUNDS)
     drawn["variation"] = rng.randrange(10_000)
     return drawn
 
 
 def cast(stickers: list[dict]) -> None:
-    """Give every sticker a character, so that no two stickers show one character in one look."""
-    rng, used = stream("characters"), set()
+    """Give every sticker a character: none shows one look twice, or, across splits, differs by its face alone."""
+    rng, used, split_of = stream("characters"), set(), {}
     for sticker in stickers:
-        pose = tuple(sticker[field] for field in ("expression", "gesture", "posture"))
-        character = rng.choice([key for key in CHARACTERS if (key, *pose) not in used])
-        used.add((character, *pose))
+        split, body = sticker["split"], (sticker["gesture"], sticker["posture"])
+        look = (sticker["expression"], *body)
+        free = [k for k in CHARACTERS if (k, *look) not in used and split_of.get((k, *body), split) == split]
+        character = rng.choice(free)
+        used.add((character, *look))
+        split_of[character, *body] = split
         sticker["character"] = character
         sticker["style"] = CHARACTERS[character].default_style
 
@@ -195,11 +195,9 @@ def sticker_rows(split: str, rows: list[dict]) -> list[dict]:
         own = [row for row in rows if row["intention"] == intention]
         for number, row in enumerate(own):
             row["sticker"] = first + number * share // len(own)
-        for number in range(share):
-            instalment = min(row["instalment"] for row in own if row["sticker"] == first + number)
-            stickers.append(
-                {"split": split, "instalment": instalment, "intention": intention} | look(rng, intention, split)
-            )
+        # not shared between splits: an unseen sticker has unseen words
+        captions = dealt(rng, table("captions")[intention][split])
+        stickers += [{"split": split, "intention": intention} | look(rng, intention, captions) for _ in range(share)]
     return stickers
 
 
