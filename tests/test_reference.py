@@ -4,9 +4,9 @@ import pytest
 
 from intra.data.reader import load_dataset
 from intra.evaluation import evaluate, make_qrels, read_qrels
-from intra.records import WEIGHTS, run_name
+from intra.records import WEIGHTS, code_digest, run_name
 from intra.running import inputs
-from intra.study import reference_records, study_configs
+from intra.study import load_checks, reference_records, study_configs
 
 RECORDS = reference_records("main")
 
@@ -43,3 +43,9 @@ def test_every_test_query_is_ranked_once_over_the_whole_gallery():
         run = record.run()
         assert set(run) == {c.id for c in test.conversations}
         assert all(set(ranking) == {s.id for s in test.stickers} for ranking in run.values())
+
+
+def test_the_checks_of_the_data_were_made_by_this_code_on_this_data():
+    expected = inputs(RECORDS[0].config) | {"checks": code_digest(("checks.py",))}
+    assert load_checks()["inputs"] == expected, "run `make reproduce` and `make accept`"
+    assert load_checks()["nearest"]["cosine"] < 0.97, "two conversations of different splits are near repetitions"
