@@ -263,3 +263,94 @@ def guess_frame(checks: dict, split: str) -> pd.DataFrame:
 def guess_numbers(guesses: pd.DataFrame) -> dict[str, float]:
     """Accuracies under the names that prose uses."""
     return {f"guess_{name.split()[0].rstrip(',')}": float(guesses.loc[name, "accuracy"]) for name in guesses.index}
+
+
+def pretraining_pictures(record: dict) -> pd.DataFrame:
+    """The pictures that the small vision encoder was trained and measured on, with their licences."""
+    licences = record["transfer"]["licences"]
+    unseen = {row["set"]: row["pictures"] for row in record["transfer"]["retrieval"]}
+    rows = {
+        "drawings": (record["drawings"], "training", "drawn here"),
+        **{name: (count, "training", licences[name]) for name, count in record["emoji"].items()},
+        "drawings, another cast": (record["validation_drawings"], "validation", "drawn here"),
+        **{name: (count, "measured alone", licences[name]) for name, count in unseen.items()},
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["pictures", "use", "licence"])
+
+
+def pretraining_history(record: dict) -> pd.DataFrame:
+    """Mean of each term of the loss and accuracy (in percent) on the validation drawings, one row an epoch.
+
+    Returns:
+        Columns (`loss`, term) and (`accuracy`, attribute).
+    """
+    rows = {}
+    for entry in record["epochs"]:
+        losses = {("loss", term): value for term, value in entry["losses"].items()}
+        rows[entry["epoch"]] = losses | {("accuracy", name): 100 * x for name, x in entry["validation"].items()}
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("epoch")
+    return frame.set_axis(pd.MultiIndex.from_tuples(frame.columns), axis=1)
+
+
+def held_out_accuracy(record: dict) -> pd.DataFrame:
+    """Accuracy of the trained tagger on the validation drawings beside chance, in percent, one row an attribute."""
+    chance = {name: 1 / len(vocabulary) for name, (_, vocabulary) in DRAWN.items()}
+    return 100 * pd.DataFrame({"tagger": record["validation"], "chance": chance})
+
+
+def zero_shot_accuracy(record: dict) -> pd.DataFrame:
+    """Zero-shot accuracy on the benchmark's stickers, in percent, one row an attribute and split.
+
+    Returns:
+        Column `stickers`, and in percent `chinese` and `english` (by the language of the keys' texts), `chance`
+        and `majority`, the share of the commonest key.
+    """
+    frame = pd.DataFrame(record["transfer"]["zero_shot"]).set_index(["attribute", "split"])
+    return _in_percent(frame, ["chinese", "english", "chance", "majority"])
+
+
+def art_retrieval(record: dict) -> pd.DataFrame:
+    """How well names find their pictures in unseen art, one row a set and language, and one for chance.
+
+    Returns:
+        Columns `pictures`, `recall@1`, `recall@5`, `recall@10` (in percent) and `median rank`.
+    """
+    frame = pd.DataFrame(record["transfer"]["retrieval"]).set_index(["set", "names"])
+    return _in_percent(frame, [column for column in frame if column.startswith("recall")])
+
+
+def _in_percent(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    return frame.assign(**{column: 100 * frame[column] for column in columns})
+
+
+def share_interval(percent: float, count: int) -> tuple[float, float]:
+    """95 % bootstrap interval, in percent, of a share of so many cases."""
+    low, high = bootstrap_interval([np.arange(count) < round(percent / 100 * count)])
+    return 100 * low, 100 * high
+
+
+def transfer_differences(zero_shot: pd.DataFrame, retrieved: pd.DataFrame) -> pd.DataFrame:
+    """How far an encoder lies above what needs no picture: zero-shot on test above majority, recall@10 above chance.
+
+    Args:
+        zero_shot: Answer of `zero_shot_accuracy`.
+        retrieved: Answer of `art_retrieval`.
+
+    Returns:
+        One row a measure and language: `difference` in points, and `low` and `high`, the ends of its 95 % bootstrap
+        interval over stickers or names, with the yardstick taken as fixed.
+    """
+    rows = {}
+    for attribute, row in zero_shot.xs("test", level="split").iterrows():
+        for language in ("chinese", "english"):
+            rows[f"{attribute}, {language}"] = _difference(row[language], int(row["stickers"]), row["majority"])
+    for name, group in retrieved.droplevel("set").groupby(retrieved.index.get_level_values("set"), sort=False):
+        chance = group.loc["chance", "recall@10"]
+        for language, row in group.drop("chance").iterrows():
+            rows[f"{name}, {language}"] = _difference(row["recall@10"], int(row["pictures"]), chance)
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _difference(percent: float, count: int, yardstick: float) -> dict[str, float]:
+    low, high = share_interval(percent, count)
+    return {"difference": percent - yardstick, "low": low - yardstick, "high": high - yardstick}

@@ -8,6 +8,8 @@ from pathlib import Path
 from intra import __version__
 from intra.errors import IntraError
 
+_PROFILE_DATASET = "default: the profile's"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command.
@@ -37,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"intra {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _data_commands(_command(commands, "data", "look at and check data sets").add_subparsers(required=True))
+    _generation_commands(commands)
     _run_commands(commands)
     return parser
 
@@ -87,6 +90,17 @@ def _data_import_command(commands) -> None:
         )
 
 
+def _generation_commands(commands) -> None:
+    for name, run, text in (
+        ("knowledge", _knowledge, "infer commonsense knowledge about every conversation that has none yet"),
+        ("attributes", _attributes, "describe every sticker that has no description yet"),
+        ("features", _features, "compute the features of every split that are not in the cache yet"),
+    ):
+        parser = _command(commands, name, f"{text}; can be stopped and started again", run, prints_json=True)
+        parser.add_argument("--dataset", default=None, help=f"packaged name or folder ({_PROFILE_DATASET})")
+        parser.add_argument("--profile", default="mini", help="names the parts that do it (default: %(default)s)")
+
+
 def _run_commands(commands) -> None:
     from intra.config import PROFILES, RunConfig
 
@@ -108,10 +122,11 @@ def _run_commands(commands) -> None:
         prints_json=True,
     )
     evaluate.add_argument("path", type=Path, help="folder of a record (it is scored anew), or a run file")
-    evaluate.add_argument("--dataset", default="replystickers", help="of a run file (default: %(default)s)")
+    evaluate.add_argument("--dataset", default=None, help=f"of a run file ({_PROFILE_DATASET})")
     evaluate.add_argument("--split", default="test", choices=["valid", "test"])
     study = _command(commands, "study", "make every run of a named study", _study, prints_json=True)
     study.add_argument("name")
+    study.add_argument("--dataset", default=None, help=f"packaged name or folder ({_PROFILE_DATASET})")
     study.add_argument("--seeds", type=_seeds, default=None, help="such as 0-4 or 0,2,7 (default: 0-4)")
     for parser, of in ((train, ""), (evaluate, "of a run file: "), (study, "")):
         profiles = ", ".join(PROFILES)
@@ -207,17 +222,80 @@ def _data_validate(options) -> int:
     return 1 if problems else 0
 
 
+def _config(options):
+    from intra.config import RunConfig
+
+    return RunConfig.of_profile(options.profile, dataset=options.dataset)
+
+
+def _knowledge(options) -> None:
+    from intra.data.reader import profile_dataset
+    from intra.study import load_knowledge
+
+    config = _config(options)
+    conversations = profile_dataset(config.dataset, config.profile).conversations
+    found = load_knowledge(config.profile, config.dataset)
+    if options.json:
+        _print_json([{"id": c.id, **vars(k)} for c, k in zip(conversations, found, strict=True)])
+        return
+    spoken = sum(bool(knowledge.text) for knowledge in found)
+    print(f"{len(found)} conversations, {spoken} with knowledge ({100 * spoken / len(found):.1f} %)")
+
+
+def _attributes(options) -> None:
+    from intra.data.reader import profile_dataset
+    from intra.data.schema import ATTRIBUTES
+    from intra.study import load_attributes
+
+    config = _config(options)
+    stickers = profile_dataset(config.dataset, config.profile).stickers
+    found = load_attributes(config.profile, config.dataset)
+    if options.json:
+        _print_json([{"id": s.id, **vars(a)} for s, a in zip(stickers, found, strict=True)])
+        return
+    print(f"{len(found)} stickers")
+    for name in ATTRIBUTES:
+        print(f"{name:18}{sum(bool(getattr(each, name)) for each in found):6} described")
+
+
+def _features(options) -> None:
+    import time
+
+    from intra.data.schema import SPLITS
+    from intra.features import build_features
+    from intra.study import generated
+
+    start = time.perf_counter()
+    config = _config(options)
+    features = build_features(config, generated(config.profile))
+    seconds = round(time.perf_counter() - start, 2)
+    shapes = {
+        split: {
+            "text_features": part.queries.text_features.shape,
+            "region_features": part.gallery.region_features.shape,
+            "description_features": part.gallery.description_features.shape,
+        }
+        for split, part in ((split, getattr(features, split)) for split in SPLITS)
+    }
+    if options.json:
+        _print_json({"seconds": seconds, "shapes": shapes})
+        return
+    for split, arrays in shapes.items():
+        print(split, *(f"{name} {shape}" for name, shape in arrays.items()), sep="  ")
+    print(f"{seconds} s")
+
+
 def _train(options) -> None:
     from intra.config import RunConfig
     from intra.running import run_one
     from intra.study import FRESH_RECORDS
 
     changes = {"profile": options.profile, "system": options.system, "seed": options.seed} | _assignments(options.set)
-    _print_record(run_one("train", RunConfig().with_changes(**changes), options.out or FRESH_RECORDS), options)
+    config = RunConfig.of_profile(changes.pop("profile"), **changes)
+    _print_record(run_one("train", config, options.out or FRESH_RECORDS), options)
 
 
 def _evaluate(options) -> None:
-    from intra.config import RunConfig
     from intra.data.reader import profile_dataset
     from intra.evaluation import match_metrics, read_run
     from intra.records import read_record
@@ -226,7 +304,7 @@ def _evaluate(options) -> None:
     if options.path.is_dir():
         dataset, run = score_record(read_record(options.path.resolve()), options.split)
     else:
-        config = RunConfig(dataset=options.dataset, profile=options.profile)
+        config = _config(options)
         dataset, run = profile_dataset(config.dataset, config.profile), read_run(options.path)
     _print_metrics(match_metrics(run, dataset, options.split), options)
 
@@ -237,7 +315,8 @@ def _study(options) -> None:
     def report(line: str) -> None:
         print(line, file=sys.stderr)
 
-    records = run_study(options.name, options.profile, options.seeds or SEEDS, options.out or FRESH_RECORDS, report)
+    seeds, root = options.seeds or SEEDS, options.out or FRESH_RECORDS
+    records = run_study(options.name, options.profile, seeds, root, report, options.dataset)
     if options.json:
         _print_json([record.content for record in records])
         return

@@ -3,8 +3,9 @@
 The functions import what they make, so that naming parts costs nothing.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 
+from intra.checkpoints import find_checkpoint
 from intra.config import PROFILES, unknown
 from intra.encoders.text import TextEncoder
 from intra.encoders.vision import VisionEncoder
@@ -18,6 +19,18 @@ def _multilingual_e5_small() -> TextEncoder:
     from intra.encoders.text import offline_e5
 
     return offline_e5(cache_directory())
+
+
+def _multilingual_e5_small_full() -> TextEncoder:
+    from intra.encoders.text import E5_PREFIXES, TransformerTextEncoder
+
+    return TransformerTextEncoder(find_checkpoint("intfloat/multilingual-e5-small"), prefixes=E5_PREFIXES)
+
+
+def _m_bert() -> TextEncoder:
+    from intra.encoders.text import TransformerTextEncoder
+
+    return TransformerTextEncoder(find_checkpoint("google-bert/bert-base-multilingual-cased"), pooling="cls")
 
 
 def _tiny_bert() -> TextEncoder:
@@ -38,6 +51,20 @@ def _tiny_vit() -> VisionEncoder:
     return OpenClipVisionEncoder(TINY_VIT)
 
 
+def _comet(_text: TextEncoder) -> KnowledgeSource:
+    from intra.generation.comet import CometKnowledge
+    from intra.generation.translation import MarianTranslator
+
+    translator = MarianTranslator(find_checkpoint("Helsinki-NLP/opus-mt-zh-en"))
+    return CometKnowledge(find_checkpoint("mismayil/comet-bart-ai2"), translator)
+
+
+def _clip(checkpoint: str) -> VisionEncoder:
+    from intra.encoders.clip import ClipEncoder
+
+    return ClipEncoder(checkpoint)
+
+
 def _tagger_and_ocr(vision: VisionEncoder) -> AttributeSource:
     from intra.generation.ocr import CaptionReader
     from intra.generation.tagger import TAGGER_WEIGHTS, TaggedAttributes
@@ -51,12 +78,40 @@ def _tiny_tagger(vision: VisionEncoder) -> AttributeSource:
     return TaggedAttributes(vision)
 
 
-TEXT_ENCODERS = {"multilingual-e5-small": _multilingual_e5_small, "tiny-bert": _tiny_bert}
-VISION_ENCODERS = {"sticker-vit": _sticker_vit, "tiny-vit": _tiny_vit}
-KNOWLEDGE_SOURCES = {"retrieved": RetrievedKnowledge}
+def _qwen_vl(_: VisionEncoder) -> AttributeSource:
+    from intra.generation.vlm import VisionLanguageAttributes
+
+    return VisionLanguageAttributes(find_checkpoint("Qwen/Qwen2-VL-2B-Instruct"))
+
+
+def _endpoint(_: VisionEncoder) -> AttributeSource:
+    from intra.generation.endpoint import EndpointAttributes
+
+    return EndpointAttributes.from_environment()
+
+
+TEXT_ENCODERS = {
+    "multilingual-e5-small": _multilingual_e5_small,
+    "multilingual-e5-small-full": _multilingual_e5_small_full,
+    "m-bert": _m_bert,
+    "tiny-bert": _tiny_bert,
+}
+VISION_ENCODERS = {
+    "sticker-vit": _sticker_vit,
+    "clip-vit-b-32": partial(_clip, "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
+    "clip-vit-b-16": partial(_clip, "laion/CLIP-ViT-B-16-laion2B-s34B-b88K"),
+    "clip-multilingual": partial(_clip, "laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k"),
+    "tiny-vit": _tiny_vit,
+}
+KNOWLEDGE_SOURCES = {"retrieved": RetrievedKnowledge, "comet": _comet}
 """Made from the profile's text encoder."""
-ATTRIBUTE_SOURCES = {"tagger-and-ocr": _tagger_and_ocr, "tiny-tagger": _tiny_tagger}
-"""Made from the profile's vision encoder."""
+ATTRIBUTE_SOURCES = {
+    "tagger-and-ocr": _tagger_and_ocr,
+    "tiny-tagger": _tiny_tagger,
+    "qwen-vl": _qwen_vl,
+    "endpoint": _endpoint,
+}
+"""Made from the profile's vision encoder; the last two look at the pictures themselves."""
 
 
 class Components:

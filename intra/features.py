@@ -1,22 +1,21 @@
-"""What every system is given: frozen features of queries, galleries and labels, cached by content."""
+"""What every system is given: features of queries, galleries and labels, cached by content."""
 
 import functools
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from intra.components import Components
 from intra.config import RunConfig
-from intra.data.context import context_text
+from intra.data.context import context_text, utterance_texts
 from intra.data.intentions import INTENTIONS
 from intra.data.reader import profile_dataset
 from intra.data.schema import ATTRIBUTES, SPLITS, Dataset
 from intra.errors import IntraError
-from intra.evaluation import make_qrels
 from intra.files import sha256
 from intra.generation.attributes import StickerAttributes, describe
 from intra.generation.knowledge import Knowledge, know
@@ -24,8 +23,11 @@ from intra.generation.store import GenerationStore
 from intra.paths import cache_directory
 from intra.records import code_digest
 
-ENCODING_CODE = ("data/pictures.py", "encoders/[!p]*.py")
-"""The modules that features depend on: all encoders, but not their pretraining."""
+ENCODING_CODE = ("data/pictures.py", "encoders/*.py")
+"""The modules that features depend on."""
+
+STATE_TYPE = np.float16
+"""Of cached token vectors, which are many."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Queries:
     """Number of each query's intention, shape (Q,), int64."""
     stickers: np.ndarray
     """Column in the gallery of the sticker that was sent, shape (Q,), int64."""
+    parts: np.ndarray | None = None
+    """What a trained context model (`models.context`) makes H^T from, shape (Q, T, e); zeros where there is nothing.
+    With tuned layers: the token vectors that enter them, float16. With `utterances`: knowledge, then the utterances
+    of the window from the newest to the oldest, float32, standardised. None while H^T is frozen."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,12 @@ class Features:
     train: Partition
     valid: Partition
     test: Partition
+    context_scale: "Standardiser | None" = None
+    """What standardised the text features; tuned layers keep to it."""
 
 
 def build_features(config: RunConfig, store: Path) -> Features:
-    """Features of a run; the part of the config that decides them is the data set, the profile and the window.
+    """Features of a run; decided by the config's data set, profile, window and the two settings of the context.
 
     Args:
         config: Of the run.
@@ -89,9 +97,16 @@ def build_features(config: RunConfig, store: Path) -> Features:
         sentence embeddings share a large common part that small layers would first have to unlearn.
 
     Raises:
-        IntraError: If a split of the data set holds no conversation.
+        IntraError: If a split of the data set holds no conversation, or the config asks for tuned layers of
+            utterances.
     """
-    return _build(config.dataset, config.profile, config.window, store)
+    features = _build(config.dataset, config.profile, config.window, store)
+    if config.context_encoding == "sequence" and not config.tuned_layers:
+        return features
+    if config.context_encoding == "utterances" and config.tuned_layers:
+        raise IntraError(f"tuned_layers is {config.tuned_layers}, expected 0 with context_encoding 'utterances'")
+    parts = _context_parts(config, store)
+    return replace(features, **{split: _with_parts(getattr(features, split), parts[split]) for split in SPLITS})
 
 
 @functools.lru_cache(maxsize=4)
@@ -117,8 +132,27 @@ def _build(dataset_name: str, profile: str, window: int, store: Path) -> Feature
             _sticker_intentions(part),
         )
         queries = _queries(part, scale_context(contexts[split]), gallery)
-        partitions[split] = Partition(queries, gallery, _relevant(part, split, queries, gallery))
-    return Features(Standardiser(labels)(labels), **partitions)
+        partitions[split] = Partition(queries, gallery, _relevant(queries, gallery))
+    return Features(Standardiser(labels)(labels), **partitions, context_scale=scale_context)
+
+
+def _with_parts(partition: Partition, parts: np.ndarray) -> Partition:
+    return replace(partition, queries=replace(partition.queries, parts=parts))
+
+
+def _context_parts(config: RunConfig, store: Path) -> dict[str, np.ndarray]:
+    """`Queries.parts` of each split."""
+    dataset, components = profile_dataset(config.dataset, config.profile), Components(config.profile)
+    if config.tuned_layers:
+        return {
+            split: _token_states(dataset.split(split), config.window, config.tuned_layers, components, store)
+            for split in SPLITS
+        }
+    segments = {split: _segments(dataset.split(split), config.window, components, store) for split in SPLITS}
+    scale = Standardiser(segments["train"][segments["train"].any(axis=2)])
+    return {
+        split: np.where(vectors.any(axis=2, keepdims=True), scale(vectors), 0) for split, vectors in segments.items()
+    }
 
 
 def data_knowledge(part: Dataset, parts: Components, store: Path) -> list[Knowledge]:
@@ -144,13 +178,42 @@ class Standardiser:
         return ((vectors - self.mean) / self.deviation).astype(np.float32)
 
 
-def _context_features(part: Dataset, window: int, parts: Components, store: Path) -> np.ndarray:
+def _context_pairs(part: Dataset, window: int, parts: Components, store: Path) -> tuple[list[str], list[str]]:
+    """T and C_know of Eq. 3."""
     contexts = [context_text(conversation, window) for conversation in part.conversations]
-    knowledge = [k.text for k in data_knowledge(part, parts, store)]
+    return contexts, [k.text for k in data_knowledge(part, parts, store)]
+
+
+def _context_features(part: Dataset, window: int, parts: Components, store: Path) -> np.ndarray:
+    contexts, knowledge = _context_pairs(part, window, parts, store)
     return cached(
         [parts.text.name, "pairs", *contexts, *knowledge],
         lambda: parts.text.encode_pairs(contexts, knowledge),
     )
+
+
+def _token_states(part: Dataset, window: int, layers: int, parts: Components, store: Path) -> np.ndarray:
+    contexts, knowledge = _context_pairs(part, window, parts, store)
+    return cached(
+        [parts.text.name, "states", str(layers), np.dtype(STATE_TYPE).name, *contexts, *knowledge],
+        lambda: parts.text.pair_states(contexts, knowledge, layers, STATE_TYPE),
+    )
+
+
+def _segments(part: Dataset, window: int, parts: Components, store: Path) -> np.ndarray:
+    """Knowledge and the utterances of the window, newest first, each encoded alone: (Q, window + 1, e)."""
+    spoken = [utterance_texts(conversation) for conversation in part.conversations]
+    knowledge = [k.text for k in data_knowledge(part, parts, store)]
+    # all utterances at once, whatever the window: another window finds them in the cache
+    distinct = sorted({text for text in [*knowledge, *(line for lines in spoken for line in lines)] if text})
+    encoded = cached([parts.text.name, "segments", *distinct], lambda: parts.text.encode(distinct))
+    vector = dict(zip(distinct, encoded, strict=True))
+    segments = np.zeros((len(spoken), window + 1, encoded.shape[1]), np.float32)
+    for row, known, lines in zip(segments, knowledge, spoken, strict=True):
+        texts = [known, *lines[: -window - 1 : -1]]
+        for place, text in enumerate(texts):
+            row[place] = vector.get(text, 0)
+    return segments
 
 
 def _description_features(part: Dataset, parts: Components, store: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -193,9 +256,11 @@ def _sticker_intentions(part: Dataset) -> np.ndarray:
     return np.array([[name in labels.get(s.id, ()) for name in part.intentions] for s in part.stickers])
 
 
-def _relevant(part: Dataset, split: str, queries: Queries, gallery: Gallery) -> np.ndarray:
-    qrels = make_qrels(part, split, "intention")
-    return np.array([[sticker in qrels[query] for sticker in gallery.ids] for query in queries.ids])
+def _relevant(queries: Queries, gallery: Gallery) -> np.ndarray:
+    """As `evaluation.make_qrels`, over the whole gallery also for queries with candidates of their own."""
+    relevant = gallery.intentions[:, queries.intentions].T.copy()
+    relevant[np.arange(len(queries.ids)), queries.stickers] = True
+    return relevant
 
 
 def cached(key: list[str], compute: Callable[[], np.ndarray]) -> np.ndarray:

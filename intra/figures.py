@@ -16,6 +16,8 @@ from intra.data.schema import Sticker
 
 PALETTE = {"train": "#33658a", "valid": "#f6ae2d", "test": "#c8553d"}
 INK = "#33658a"
+LANGUAGES = {"chinese": "#33658a", "english": "#c8553d", "chance": "#9aa5b1", "majority": "#56616d"}
+"""Languages of descriptions, and the yardsticks beside them."""
 
 
 def use_style() -> None:
@@ -79,7 +81,7 @@ def score_histogram(scores: Mapping[str, Sequence[float]], threshold: float, xla
 def accuracy_bars(frame: pd.DataFrame, ylabel: str = "accuracy (%)") -> Figure:
     """Grouped bars: one group a row, one bar a column, in percent."""
     figure, axes = plt.subplots(figsize=(7, 3.4))
-    colours = [PALETTE.get(column, "#9aa5b1") for column in frame.columns]
+    colours = [(PALETTE | LANGUAGES).get(column, "#9aa5b1") for column in frame.columns]
     frame.plot.bar(ax=axes, color=colours, width=0.75, rot=0)
     axes.set(ylabel=ylabel, xlabel="", ylim=(0, 100))
     axes.grid(axis="x", visible=False)
@@ -191,5 +193,44 @@ def excess_points(frame: pd.DataFrame) -> Figure:
     axes.axvline(0, color="black", linestyle="--", linewidth=1)
     axes.set(xlabel="share of the relation score, minus that of a score uniform over the figure")
     axes.margins(y=0.2)
+    figure.tight_layout()
+    return figure
+
+
+def pretraining_curves(history: pd.DataFrame) -> Figure:
+    """Terms of the loss on the training pictures and accuracy on the validation drawings by epoch.
+
+    Args:
+        history: Answer of `analysis.pretraining_history`.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2))
+    titles = {"loss": "terms of the loss, training", "accuracy": "accuracy (%), validation"}
+    for place, (part, title) in zip(axes, titles.items(), strict=True):
+        for name, values in history[part].items():
+            place.plot(history.index, values, linewidth=1.3, label=name)
+        place.set(title=title, xlabel="epoch")
+        place.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2), frameon=False)
+    axes[0].set_yscale("log")
+    axes[1].set_ylim(0, 100)
+    figure.tight_layout()
+    return figure
+
+
+def recall_curves(retrieved: pd.DataFrame) -> Figure:
+    """Recall by rank, a panel for each set of pictures and a line for each language and for chance.
+
+    Args:
+        retrieved: Answer of `analysis.art_retrieval`.
+    """
+    sets = retrieved.index.unique("set")
+    figure, axes = plt.subplots(1, len(sets), figsize=(4 * len(sets), 3.2), sharey=True, squeeze=False)
+    recalls = retrieved.filter(like="recall")
+    ranks = [int(column.removeprefix("recall@")) for column in recalls]
+    for place, name in zip(axes.flat, sets, strict=True):
+        for names, values in recalls.loc[name].iterrows():
+            place.plot(ranks, values, "o-", color=LANGUAGES[names], markersize=4, label=names)
+        place.set(title=name, xlabel="rank", xticks=ranks)
+    axes.flat[0].set(ylabel="recall (%)", ylim=(0, None))
+    axes.flat[-1].legend(fontsize=8)
     figure.tight_layout()
     return figure

@@ -40,9 +40,10 @@ RESULT_CODE = (
     "models/*.py",
     "running.py",
     "training.py",
+    "weights.py",
 )
 """The modules that results depend on. Weights and texts are named, with their digests, by a record's components."""
-NO_RESULT_CODE = ("encoders/pretraining.py", "encoders/pretraining_art.py", "models/summary.py", "data/statistics.py")
+NO_RESULT_CODE = ("models/summary.py", "data/statistics.py")
 
 
 @dataclass(frozen=True)

@@ -52,11 +52,20 @@ def read_seeds(text: str) -> list[int]:
         raise IntraError(f"{text!r} is no list of seeds such as 0-4 or 0,2,7") from None
 
 
-def study_configs(name: str, profile: str = "mini", seeds: Seeds = SEEDS) -> list[RunConfig]:
+def study_configs(
+    name: str, profile: str = "mini", seeds: Seeds = SEEDS, dataset: str | None = None
+) -> list[RunConfig]:
     """The configs of a study: every configuration with every seed.
 
+    Args:
+        name: Of the study.
+        profile: Of its parts.
+        seeds: One config a configuration and seed.
+        dataset: A packaged data set or a folder; None takes the profile's.
+
     Raises:
-        IntraError: If the study, the profile or a setting is unknown, or a seed is no whole number.
+        IntraError: If the study, the profile or a setting is unknown, a seed is no whole number, or the profile
+            has no data set and none is given.
     """
     if name not in STUDIES:
         raise IntraError(unknown("study", name, STUDIES))
@@ -66,7 +75,7 @@ def study_configs(name: str, profile: str = "mini", seeds: Seeds = SEEDS) -> lis
         seeds = [seeds]
     if not seeds or any(not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 for seed in seeds):
         raise IntraError(f"seeds are {list(seeds)!r}, expected at least one whole number from 0 up")
-    base = RunConfig(profile=profile)
+    base = RunConfig.of_profile(profile, dataset=dataset)
     return [base.with_changes(**changes, seed=seed) for changes in STUDIES[name] for seed in dict.fromkeys(seeds)]
 
 
@@ -121,6 +130,7 @@ def run_study(
     seeds: Seeds = SEEDS,
     root: Path = FRESH_RECORDS,
     report: Callable[[str], None] = lambda line: None,
+    dataset: str | None = None,
 ) -> list[Record]:
     """Make every run of a study that `root` lacks.
 
@@ -130,9 +140,10 @@ def run_study(
         seeds: One run a configuration and seed.
         root: Folder of records.
         report: Told one line a run.
+        dataset: See `study_configs`.
     """
     records = []
-    for config in (configs := study_configs(name, profile, seeds)):
+    for config in (configs := study_configs(name, profile, seeds, dataset)):
         start = time.perf_counter()
         records.append(_run(name, config, root))
         selected = records[-1].content["selection"]
@@ -169,15 +180,15 @@ def load_checks(profile: str = "mini", dataset: str = "replystickers") -> dict:
 
 def load_knowledge(profile: str = "mini", dataset: str = "replystickers") -> list[Knowledge]:
     """What the profile's knowledge source says of every conversation of the data set, from the store."""
-    return data_knowledge(profile_dataset(dataset, profile), Components(profile), _generated(profile))
+    return data_knowledge(profile_dataset(dataset, profile), Components(profile), generated(profile))
 
 
 def load_attributes(profile: str = "mini", dataset: str = "replystickers") -> list[StickerAttributes]:
     """What the profile's attribute source says of every sticker of the data set, from the store."""
-    return data_attributes(profile_dataset(dataset, profile), Components(profile), _generated(profile))
+    return data_attributes(profile_dataset(dataset, profile), Components(profile), generated(profile))
 
 
-def _generated(profile: str) -> Path:
+def generated(profile: str) -> Path:
     """Folder of generated text to read from and add to: a copy of the reference's, which only `accept` changes."""
     own, reference = FRESH_RECORDS / profile / "generated", RECORDS / profile / "generated"
     if reference.exists() and not own.exists():

@@ -1,6 +1,6 @@
 """The one training loop: Adam on shuffled queries, the epoch chosen on validation."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -34,37 +34,60 @@ class Fit:
 
 def fit(
     model: nn.Module,
-    losses: Callable[[Batch], dict[str, Tensor]],
+    losses: Callable[[nn.Module, Batch], dict[str, Tensor]],
     score: Callable[[Queries, Gallery], np.ndarray],
     train: Partition,
     valid: Partition,
     config: RunConfig,
+    encoder: Iterable[nn.Parameter] = (),
 ) -> Fit:
     """Train a model, and leave it with the weights of its best epoch on validation.
 
+    `accelerate` decides on device and precision, and shares a batch among the processes that its launcher started.
+
     Args:
-        model: Whose trainable parameters are learned.
-        losses: Named losses of a batch {"queries": numbers (B,), "stickers": rising numbers (S,)}, int64, in which
-            every query's own sticker is among the stickers; their sum is minimised.
+        model: Whose trainable parameters are learned; it is moved to the device and stays there.
+        losses: Named losses of the model, as prepared for the device, on a batch {"queries": numbers (B,), "stickers":
+            rising numbers (S,)}, int64, in which every query's own sticker is among the stickers; their sum is
+            minimised.
         score: Scores of a partition by the model as it stands, shape (Q, G).
         train: Queries and gallery to learn from.
         valid: Queries and gallery to select on.
-        config: Learning rate, batch size, other stickers in a batch, most epochs, patience and seed.
+        config: Learning rates, batch size, other stickers in a batch, most epochs, patience and seed.
+        encoder: Parameters that learn at `encoder_learning_rate`; all others at `learning_rate`.
     """
+    from accelerate import Accelerator
+
     shuffle = torch.Generator().manual_seed(config.seed)
-    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=config.learning_rate)
+    accelerator = Accelerator()
+    optimiser = torch.optim.Adam(_groups(model, encoder, config))
+    prepared, optimiser = accelerator.prepare(model, optimiser)
     history, best, best_state = [], 0, None
-    for epoch in tqdm(range(1, config.epochs + 1), desc="epochs", delay=2, disable=None, leave=False):
-        model.train()
-        means = _epoch(losses, optimiser, batches(train, config, shuffle))
-        model.eval()
-        history.append({"epoch": epoch, **means, "valid_mAP": partition_map(score, valid)})
-        if not best or history[-1]["valid_mAP"] > history[best - 1]["valid_mAP"]:
-            best, best_state = epoch, deepcopy(model.state_dict())
-        if epoch - best >= config.patience:
-            break
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)  # for dropout
+        for epoch in tqdm(range(1, config.epochs + 1), desc="epochs", delay=2, disable=None, leave=False):
+            prepared.train()
+            means = _epoch(accelerator, prepared, losses, optimiser, batches(train, config, shuffle))
+            prepared.eval()
+            history.append({"epoch": epoch, **means, "valid_mAP": partition_map(score, valid)})
+            if not best or history[-1]["valid_mAP"] > history[best - 1]["valid_mAP"]:
+                best, best_state = epoch, deepcopy(model.state_dict())
+            if epoch - best >= config.patience:
+                break
+    accelerator.unwrap_model(prepared, keep_fp32_wrapper=False)  # from here on in full precision
     model.load_state_dict(best_state)
     return Fit(history, best)
+
+
+def _groups(model: nn.Module, encoder: Iterable[nn.Parameter], config: RunConfig) -> list[dict]:
+    """Trainable parameters with their learning rates."""
+    slow = {id(parameter) for parameter in encoder}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if id(p) not in slow], "lr": config.learning_rate},
+        {"params": [p for p in trained if id(p) in slow], "lr": config.encoder_learning_rate},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def partition_map(score: Callable[[Queries, Gallery], np.ndarray], partition: Partition) -> float:
@@ -88,16 +111,19 @@ def batches(train: Partition, config: RunConfig, shuffle: torch.Generator) -> It
         yield {"queries": rows, "stickers": torch.cat([own[rows], others]).unique()}
 
 
-def _epoch(losses, optimiser, batches: Iterator[Batch]) -> dict[str, float]:
+def _epoch(accelerator, model, losses, optimiser, batches: Iterator[Batch]) -> dict[str, float]:
     """One pass over the training queries; mean of each loss, weighted by batch size."""
     sums: dict[str, float] = {}
     count = 0
     for batch in batches:
-        named, rows = losses(batch), len(batch["queries"])
+        rows = len(batch["queries"])
+        # a batch smaller than the number of processes is filled up, so that each has something to do
+        with accelerator.split_between_processes(batch["queries"], apply_padding=True) as share:
+            named = losses(model, batch | {"queries": share})
         count += rows
         optimiser.zero_grad()
-        sum(named.values()).backward()
+        accelerator.backward(sum(named.values()))
         optimiser.step()
         for name, value in named.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach()) * rows
+            sums[name] = sums.get(name, 0.0) + float(accelerator.reduce(value.detach(), "mean")) * rows
     return {name: total / count for name, total in sums.items()}

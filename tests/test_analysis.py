@@ -402,3 +402,67 @@ def test_the_scale_of_relation_scores_does_not_matter():
     scores, stickers = rng.random((3, 9)), boxed(*[{"face": (1, 2, 14, 17), "body": (0, 0, 18, 9)}] * 3)
     once, thrice = analysis.relation_mass(scores, stickers, 18), analysis.relation_mass(3 * scores, stickers, 18)
     pd.testing.assert_frame_equal(once, thrice)
+
+
+# --- pretraining ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pretraining_record():
+    """A record of two epochs, one seen and one unseen set."""
+    attributes = ("gesture", "posture", "facial_expression")
+    epochs = [
+        {"epoch": n, "losses": {"contrastive": 2 / n}, "validation": dict.fromkeys(attributes, n / 4)} for n in (1, 2)
+    ]
+    shares = {"chinese": 0.5, "english": 0.25, "chance": 0.1, "majority": 0.4}
+    recalls = {"chinese": 0.2, "english": 0.02, "chance": 0.05}
+    return {
+        "drawings": 30,
+        "validation_drawings": 10,
+        "emoji": {"seen": 20},
+        "validation": {"gesture": 0.9, "posture": 0.8, "facial_expression": 0.7},
+        "epochs": epochs,
+        "transfer": {
+            "licences": {"seen": "MIT", "unseen": "CC-BY-4.0"},
+            "zero_shot": [
+                {"attribute": a, "split": s, "stickers": 40} | shares for a in attributes for s in ("train", "test")
+            ],
+            "retrieval": [
+                {"set": "unseen", "names": names, "pictures": 200, "recall@1": 0.01, "recall@10": x, "median rank": 9.0}
+                for names, x in recalls.items()
+            ],
+        },
+    }
+
+
+def test_pretraining_pictures_name_their_licences(pretraining_record):
+    frame = analysis.pretraining_pictures(pretraining_record)
+    assert frame.loc["seen"].tolist() == [20, "training", "MIT"]
+    assert frame.loc["unseen"].tolist() == [200, "measured alone", "CC-BY-4.0"]
+    assert frame["pictures"].tolist() == [30, 20, 10, 200]
+
+
+def test_pretraining_numbers_are_those_of_the_record_in_percent(pretraining_record):
+    history = analysis.pretraining_history(pretraining_record)
+    assert history["loss", "contrastive"].to_dict() == {1: 2.0, 2: 1.0}
+    assert history["accuracy", "posture"].to_dict() == {1: 25.0, 2: 50.0}
+    held_out = analysis.held_out_accuracy(pretraining_record)
+    assert held_out.loc["gesture"].tolist() == pytest.approx([90, 100 / len(GESTURES)])
+    zero_shot = analysis.zero_shot_accuracy(pretraining_record)
+    assert zero_shot.loc[("posture", "test")].tolist() == pytest.approx([40, 50, 25, 10, 40])
+    retrieved = analysis.art_retrieval(pretraining_record)
+    assert retrieved.loc[("unseen", "chinese")].tolist() == pytest.approx([200, 1, 20, 9])
+
+
+def test_transfer_differences_have_the_interval_of_a_share(pretraining_record):
+    zero_shot = analysis.zero_shot_accuracy(pretraining_record)
+    frame = analysis.transfer_differences(zero_shot, analysis.art_retrieval(pretraining_record))
+    assert list(frame.index[[0, 1, -2, -1]]) == [
+        "gesture, chinese",
+        "gesture, english",
+        "unseen, chinese",
+        "unseen, english",
+    ]
+    assert frame["difference"].iloc[[0, 1, -2, -1]].tolist() == pytest.approx([10, -15, 15, -3])
+    spread = 1.96 * 100 * np.sqrt(0.2 * 0.8 / 200)  # the normal interval of 40 in 200
+    assert frame.loc["unseen, chinese", ["low", "high"]].tolist() == pytest.approx([15 - spread, 15 + spread], abs=0.8)

@@ -6,7 +6,7 @@ from PIL import Image
 from intra.data import Sticker
 from intra.data.schema import ATTRIBUTES
 from intra.files import sha256
-from intra.generation.attributes import StickerAttributes, describe
+from intra.generation.attributes import StickerAttributes, describe, parse_states
 from intra.generation.store import GenerationStore
 
 
@@ -77,3 +77,85 @@ def test_what_came_with_the_data_may_be_that_there_is_nothing(stickers, store):
     source = Namer()
     assert describe(stickers(1, given={0: {"gesture": []}}), source, GenerationStore(store)) == [StickerAttributes()]
     assert source.asked == [] and not store.exists()
+
+
+class Answering(Namer):
+    """A source that keeps what a model said."""
+
+    def describe(self, stickers):
+        for sticker in stickers:
+            self.asked.append(sticker.id)
+            said = {"gesture": "1. 挥手 2. 点头", "posture": "The cat is sitting.", "verbal": "None"}
+            yield StickerAttributes.read(said | {"facial_expression": f"\ufffd{sticker.id}"})
+
+
+def test_what_a_model_said_is_kept_beside_the_keywords(stickers, store):
+    source = Answering()
+    (said,) = describe(stickers(1), source, GenerationStore(store))
+    assert said.gesture == ("挥手", "点头") and said.posture == said.facial_expression == said.verbal == ()
+    (entry,) = GenerationStore(store).entries()
+    assert entry["result"] == {
+        "gesture": ["挥手", "点头"],
+        "posture": [],
+        "facial_expression": [],
+        "verbal": [],
+        "answers": {
+            "gesture": "1. 挥手 2. 点头",
+            "posture": "The cat is sitting.",
+            "verbal": "None",
+            "facial_expression": "\ufffds0",
+        },
+        "states": {
+            "gesture": "keywords",
+            "posture": "sentence",
+            "verbal": "nothing",
+            "facial_expression": "unreadable",
+        },
+    }
+    assert describe(stickers(1), source, GenerationStore(store)) == [said] and source.asked == ["s0"]
+
+
+def test_keywords_without_answers_are_stored_as_ever(stickers, store):
+    describe(stickers(7), Namer(), GenerationStore(store))
+    (entry,) = GenerationStore(store).entries()
+    assert entry["result"] == {
+        "gesture": ["红7", "挥手"],
+        "posture": [],
+        "facial_expression": [],
+        "verbal": ["7"],
+    }
+
+
+def test_the_share_of_failures_is_counted_by_source_and_attribute(store):
+    def entries(source, *states):
+        requests = [{"task": "attributes", "source": source, "image": str(n)} for n in range(len(states))]
+        GenerationStore(store).fetch(requests, lambda _: [{"states": {"verbal": state}} for state in states])
+
+    entries("a", "keywords", "nothing", "sentence", "unreadable", "sentence")
+    entries("b", "keywords", "keywords")
+    GenerationStore(store).fetch(
+        [{"task": "attributes", "source": "tagger", "image": "0"}], lambda _: [{"gesture": []}]
+    )
+    rates = parse_states(GenerationStore(store))
+    assert rates.to_dict("records") == [
+        dict(
+            source="a",
+            attribute="verbal",
+            answers=5,
+            keywords=0.2,
+            nothing=0.2,
+            sentence=0.4,
+            unreadable=0.2,
+            failed=0.6,
+        ),
+        dict(
+            source="b",
+            attribute="verbal",
+            answers=2,
+            keywords=1.0,
+            nothing=0.0,
+            sentence=0.0,
+            unreadable=0.0,
+            failed=0.0,
+        ),
+    ]

@@ -67,7 +67,7 @@ def records(smoke, cache):
             ["--system", "--seed", "--set", "--profile", "--out", "--json", *RunConfig.__dataclass_fields__],
         ),
         (["evaluate"], ["path", "--dataset", "--split", "--profile", "--json"]),
-        (["study"], ["name", "--seeds", "--profile", "--out", "--json"]),
+        (["study"], ["name", "--dataset", "--seeds", "--profile", "--out", "--json"]),
         (["reproduce"], ["--seeds", "-p", "--accept"]),
     ],
     ids=lambda value: " ".join(value) or "intra",
@@ -165,6 +165,11 @@ def test_assignments_are_json_where_they_can_be():
         (["train", "--profile", "smoke", "--set", "dataset=replysticker"], "replysticker: no such data set"),
         (["study", "mian"], "unknown study 'mian' (did you mean 'main'?)"),
         (["study", "main", "--profile", "Smoke"], "unknown profile 'Smoke' (did you mean 'smoke'?)"),
+        *(
+            ([*command, "--profile", "paper"], "the profile 'paper' has no data set of its own")
+            for command in (["knowledge"], ["attributes"], ["features"], ["train"], ["study", "main"])
+        ),
+        (["study", "main", "--profile", "paper", "--dataset", "elsewhere"], "elsewhere: no such data set"),
         (["evaluate", "nowhere.run"], "nowhere.run: cannot be read"),
         (["evaluate", "."], "holds no record.json"),
     ],

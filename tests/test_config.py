@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from intra import components
 from intra.config import PROFILES, RunConfig, unknown
 from intra.errors import IntraError
 from intra.paper import settings
@@ -14,13 +15,14 @@ from intra.paper import settings
 
 def another(field):
     """A value that is not the field's default."""
-    if field.name == "profile":
-        return "smoke"
+    if field.name in ("profile", "context_encoding"):
+        return {"profile": "smoke", "context_encoding": "utterances"}[field.name]
     if field.type is str:
         return f"{field.default}-2"
     return field.default / 2 if field.type is float else 2 * field.default or 1
 
 
+NO_DATASET = "the profile 'paper' has no data set of its own: give a packaged name or a folder"
 OTHER = {field.name: another(field) for field in dataclasses.fields(RunConfig)}
 
 
@@ -85,6 +87,50 @@ def test_a_value_that_cannot_be_is_told_in_one_line(changes, told):
 
 def test_a_name_far_from_all_gets_no_hint():
     assert unknown("study", "xyz", ["main", "window"]) == "unknown study 'xyz'; known are main, window"
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_part_of_a_profile_is_registered(name):
+    profile = PROFILES[name]
+    assert profile.text in components.TEXT_ENCODERS
+    assert profile.vision in components.VISION_ENCODERS
+    assert profile.knowledge in components.KNOWLEDGE_SOURCES
+    assert profile.attributes in components.ATTRIBUTE_SOURCES
+    assert profile.settings.keys() <= OTHER.keys() - {"profile", "dataset"}
+
+
+def test_the_profile_of_the_paper_takes_what_the_paper_prints():
+    printed = {"weight_retrieval": 1, "weight_intention": 1, "learning_rate": 1e-4, "batch_size": 4}
+    config = RunConfig.of_profile("paper", dataset="some/folder")
+    assert config == RunConfig(profile="paper", dataset="some/folder").with_changes(**printed)
+    assert config != RunConfig(profile="paper", dataset="some/folder")
+    parts = ("text", "vision", "knowledge", "attributes")
+    assert [getattr(PROFILES["paper"], part) for part in parts] == ["m-bert", "clip-vit-b-32", "comet", "qwen-vl"]
+    assert [getattr(PROFILES["base"], part) for part in parts] == ["m-bert", "clip-vit-b-32", "comet", "qwen-vl"]
+
+
+def test_a_given_value_goes_before_that_of_the_profile():
+    config = RunConfig.of_profile("paper", dataset="some/folder", batch_size=8, seed=2)
+    assert (config.batch_size, config.learning_rate, config.seed) == (8, 1e-4, 2)
+    for name in ("mini", "smoke", "base"):
+        assert RunConfig.of_profile(name) == RunConfig.of_profile(name, dataset=None) == RunConfig(profile=name)
+
+
+@pytest.mark.parametrize(
+    ("profile", "changes", "told"),
+    [
+        ("paper", {}, NO_DATASET),
+        ("paper", {"dataset": None}, NO_DATASET),
+        ("paper", {"dataset": ""}, "dataset is '', expected a name"),
+        ("papre", {}, f"unknown profile 'papre' (did you mean 'paper'?); known are {', '.join(sorted(PROFILES))}"),
+        ([], {}, "profile is [], expected a name"),
+        ("mini", {"self": 1}, f"unknown setting 'self'; known are {', '.join(sorted(OTHER))}"),
+    ],
+)
+def test_a_profile_that_cannot_be_is_told_in_one_line(profile, changes, told):
+    with pytest.raises(IntraError) as error:
+        RunConfig.of_profile(profile, **changes)
+    assert str(error.value) == told
 
 
 def test_settings_of_the_paper_are_settings_of_a_run():

@@ -108,6 +108,24 @@ def test_training_curves_mark_the_selected_epoch():
     assert dots == [(2, 0.2), (3, 0.1 * 3 + 4)]
 
 
+def test_pretraining_curves_have_a_line_for_each_term_and_attribute():
+    columns = pd.MultiIndex.from_tuples([("loss", "contrastive"), ("loss", "gesture"), ("accuracy", "gesture")])
+    history = pd.DataFrame([[2.0, 3.0, 10.0], [1.0, 0.5, 80.0]], [1, 2], columns)
+    losses, accuracy = figures.pretraining_curves(history).axes
+    assert [line.get_ydata().tolist() for line in losses.lines] == [[2, 1], [3, 0.5]]
+    assert [line.get_ydata().tolist() for line in accuracy.lines] == [[10, 80]]
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == ["contrastive", "gesture"]
+
+
+def test_recall_curves_have_a_panel_for_each_set_and_a_line_for_each_language():
+    index = pd.MultiIndex.from_product([["a", "b"], ["chinese", "chance"]], names=["set", "names"])
+    retrieved = pd.DataFrame({"pictures": 9, "recall@1": [1, 2, 3, 4], "recall@10": [5, 6, 7, 8]}, index)
+    panels = figures.recall_curves(retrieved).axes
+    assert [axes.get_title() for axes in panels] == ["a", "b"]
+    assert [line.get_ydata().tolist() for line in panels[1].lines] == [[3, 7], [4, 8]]
+    assert [line.get_xdata().tolist() for line in panels[1].lines] == [[1, 10], [1, 10]]
+
+
 def test_result_points_carry_their_intervals():
     columns = pd.MultiIndex.from_product([["mAP", "hit@1"], ["mean", "low", "high"]])
     frame = pd.DataFrame([[10, 8, 13, 1, 0, 2], [30, 25, 31, 3, 2, 5]], ["Random", "Int-RA"], columns, dtype=float)

@@ -16,7 +16,7 @@ HEAVY = {"torch", "torchvision", "transformers", "open_clip", "safetensors"}
 LIGHT = (
     "agreement analysis checks claims config data.export data.importers data.importers.mod "
     "data.importers.stickerchat data.importers.stickerint data.reader evaluation figures files metrics notebooks "
-    "paper paths records replystickers.design reproduce status study tables"
+    "paper paths pretraining records replystickers.design reproduce status study tables"
 ).split()
 """Modules that the results pages, the data commands and the book driver need, on a machine that trains nothing."""
 
@@ -147,6 +147,7 @@ def test_only_the_command_line_stands_above_the_book_driver():
         ({"datasets"}, {"intra.data.export"}),
         ({"lmdb"}, {"intra.data.importers.stickerint"}),
         ({"sklearn"}, {"intra.checks"}),
+        ({"open_clip_train"}, {"intra.pretraining.training", "intra.pretraining.transfer"}),
     ],
 )
 def test_packages_are_touched_in_one_place(packages, allowed):
@@ -160,6 +161,7 @@ def test_whatever_a_run_imports_is_in_the_digest_of_the_code():
     imported = {module for module in closure("intra.running", lazy=True) if module in FILES}
     harmless = {
         "intra",  # the version
+        "intra.checkpoints",  # finds weights, whose digests a record keeps
         "intra.errors",
         "intra.files",  # digests, and folders that appear whole
         "intra.paths",
@@ -168,6 +170,13 @@ def test_whatever_a_run_imports_is_in_the_digest_of_the_code():
         "intra.replystickers.vocabulary",  # in the name of the tagger, which a record keeps
     }
     assert imported - digested <= harmless
+
+
+def test_only_the_pretraining_itself_needs_its_parts():
+    """Everything else reads its record and its weights, but runs none of its code."""
+    own = {name for name in FILES if name.startswith("intra.pretraining.")}
+    assert own
+    assert not [name for name in set(FILES) - own if imports(name, lazy=True) & own]
 
 
 def test_modules_that_compute_do_not_ask_for_the_time_or_the_machine():

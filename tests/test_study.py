@@ -75,6 +75,9 @@ def test_a_study_is_every_configuration_with_every_seed():
         (name, seed) for name in ("random", "majority", "int_ra", "oracle") for seed in (3, 0)
     ]
     assert {c.profile for c in configs} == {"smoke"}
+    assert {c.dataset for c in configs} == {"replystickers"}
+    paper = study_configs("main", "paper", dataset="a/folder")
+    assert {(c.dataset, c.batch_size, c.learning_rate) for c in paper} == {("a/folder", 4, 1e-4)}
     assert {c.system for c in study_configs("main")} == set(SYSTEMS)
     assert len({run_name(c) for c in study_configs("main")}) == 4 * 5
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from intra.data.schema import Sticker
-from intra.encoders.pretraining import CAPTIONS, save_weights
 from intra.encoders.vision import STICKER_VIT, STICKER_VIT_WEIGHTS, TINY_VIT, OpenClipVisionEncoder
 from intra.errors import IntraError
 from intra.generation.attributes import StickerAttributes
@@ -19,6 +18,8 @@ from intra.generation.tagger import (
     keywords,
     load_tagger,
 )
+from intra.pretraining.drawings import read_captions
+from intra.pretraining.training import save_weights
 from intra.replystickers import vocabulary
 from intra.replystickers.drawing.characters import held_out_characters
 from intra.replystickers.drawing.sticker import draw, rasterise
@@ -31,7 +32,7 @@ POSTURES = list(vocabulary.POSTURES)
 
 def drawn(directory: Path, count: int, seed: int) -> list[Sticker]:
     """Stickers of characters that neither the benchmark nor the training has, every third with a caption."""
-    captions = CAPTIONS.read_text(encoding="utf-8").split("\n")[:-1]
+    captions = read_captions()
     stickers = []
     for number, character in enumerate(held_out_characters(seed, count)):
         specification = StickerSpecification(

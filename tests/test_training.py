@@ -1,5 +1,6 @@
 """The training loop: what it reaches, what it keeps, when it stops, and that it can be repeated."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -55,7 +56,8 @@ class Script:
         self.weights = []
         self.batches = []
 
-    def losses(self, batch):
+    def losses(self, model, batch):
+        assert model is self.model
         self.batches.append(batch["queries"].tolist())
         rows = batch["queries"].float().mean()
         return {"weight": self.model.weight.sum() * 0.5, "rows": rows + 0 * self.model.weight.sum()}
@@ -219,3 +221,74 @@ def test_a_training_that_diverges_is_one_line(toy, toy_config):
     with pytest.raises(IntraError, match=r"not finite.*learning_rate") as caught:
         trained(toy, toy_config.with_changes(learning_rate=1e30))
     assert "\n" not in str(caught.value)
+
+
+# Learning rates and processes
+
+
+def test_two_groups_of_parameters_with_their_rates():
+    """Adam's first step has the length of its learning rate, whatever the gradient."""
+    script = Script([1])
+    script.model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
+    before = [parameter.item() for parameter in script.model.parameters()]
+
+    def losses(model, batch):
+        return {"weights": sum(parameter.sum() for parameter in model.parameters())}
+
+    def score(queries, gallery):
+        return np.array([[3.0, 2, 1, 0]])
+
+    config = RunConfig(batch_size=8, epochs=1, learning_rate=0.5, encoder_learning_rate=0.25)
+    fit(script.model, losses, score, partition(), partition(), config, script.model[1].parameters())
+    moved = [old - new.item() for old, new in zip(before, script.model.parameters(), strict=True)]
+    assert moved == pytest.approx([0.5, 0.25], abs=1e-6)
+
+
+def share_of_a_training(toy, config, folder, precision="no"):
+    """What one of several processes does."""
+    from accelerate.state import AcceleratorState, PartialState
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # of the process that this one was forked from
+    os.environ["ACCELERATE_MIXED_PRECISION"] = precision
+    system, done = trained(toy, config)
+    state = PartialState()
+    scores = system.score(toy.test.queries, toy.test.gallery)
+    left = {"processes": state.num_processes, "history": done.history, "scores": scores, "model": system.model}
+    torch.save(left, folder / f"{state.process_index}.pt")
+    if state.use_distributed:
+        state.destroy_process_group()
+
+
+def shares(folder):
+    return [torch.load(path, weights_only=False) for path in sorted(folder.glob("*.pt"))]
+
+
+def test_two_processes_share_the_batches(toy, toy_config, tmp_path):
+    """A process sees half of each batch, and all end with the weights that one alone would have learnt."""
+    from accelerate import debug_launcher
+
+    config = toy_config.with_changes(epochs=2)
+    debug_launcher(share_of_a_training, (toy, config, tmp_path), num_processes=2)
+    system, done = trained(toy, config)
+    assert [share["processes"] for share in shares(tmp_path)] == [2, 2]
+    for share in shares(tmp_path):
+        weights = share["model"].state_dict()
+        for name, value in system.model.state_dict().items():
+            assert weights[name].numpy() == pytest.approx(value.numpy(), abs=1e-4), name
+        for entry, expected in zip(share["history"], done.history, strict=True):
+            assert entry == pytest.approx(expected, abs=1e-4)
+
+
+def test_mixed_precision_ends_with_the_training(toy, toy_config, tmp_path):
+    """Half precision changes what is learnt a little; the model that it leaves ranks in full precision."""
+    from accelerate import debug_launcher
+
+    config = toy_config.with_changes(epochs=2)
+    debug_launcher(share_of_a_training, (toy, config, tmp_path, "bf16"), num_processes=1)
+    (share,) = shares(tmp_path)
+    system, done = trained(toy, config)
+    losses, expected = share["history"][-1]["retrieval"], done.history[-1]["retrieval"]
+    assert losses != expected and losses == pytest.approx(expected, rel=0.05)
+    assert all(parameter.dtype == torch.float32 for parameter in share["model"].parameters())
+    system.model.load_state_dict(share["model"].state_dict())
+    assert np.array_equal(system.score(toy.test.queries, toy.test.gallery), share["scores"])

@@ -138,6 +138,19 @@ def test_pixels_keep_the_aspect_and_everything():
         assert pixels[0, :, 8:24, column].T == pytest.approx(np.tile([-1, -1, 1], (16, 1)))
 
 
+def test_channels_take_their_own_mean_and_deviation():
+    mean, deviation = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+    rng = np.random.default_rng(2)
+    values = rng.integers(0, 256, (4, 4, 3), np.uint8)
+    pixels = as_pixels([Image.fromarray(values)], 4, mean, deviation)[0]
+    assert pixels.dtype == np.float32
+    for row in range(4):
+        for column in range(4):
+            for channel in range(3):
+                expected = (int(values[row, column, channel]) / 255 - mean[channel]) / deviation[channel]
+                assert pixels[channel, row, column] == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.parametrize("size", [(10, 10), (64, 64), (20, 50), (50, 20), (7, 100), (1, 300), (300, 1)])
 def test_the_whole_picture_fits_into_the_square(size):
     pixels = as_pixels([Image.new("RGB", size, (0, 0, 0))], 32)[0]

