@@ -89,7 +89,9 @@ def evaluate(run: Run, qrels: Qrels) -> pd.DataFrame:
             raise IntraError(f"query {query}: the qrels name no relevant sticker")
         if left_out := relevant - run[query].keys():
             raise IntraError(f"query {query}: the run leaves out the relevant sticker {min(left_out)}")
-    relevance = np.zeros((len(qrels), max(map(len, run.values()))), bool)  # past a short ranking: not relevant
+    relevance = np.zeros(
+        (len(qrels), max(map(len, run.values()), default=0)), bool
+    )  # past a short ranking: not relevant
     for row, query in enumerate(qrels):
         relevance[row, : len(run[query])] = [sticker in qrels[query] for sticker in run[query]]
     return pd.DataFrame({name: metric(relevance) for name, metric in METRICS.items()}, index=list(qrels))

@@ -43,7 +43,7 @@ RESULT_CODE = (
     "weights.py",
 )
 """The modules that results depend on. Weights and texts are named, with their digests, by a record's components."""
-NO_RESULT_CODE = ("models/summary.py", "data/statistics.py")
+NO_RESULT_CODE = ("data/export.py", "models/summary.py", "data/statistics.py")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from accelerate import PartialState
 
 from intra.components import Components
 from intra.config import RunConfig, unknown
@@ -13,9 +14,10 @@ from intra.data.reader import PACKAGED, dataset_digest, profile_dataset
 from intra.data.schema import Dataset
 from intra.errors import IntraError
 from intra.evaluation import MATCHES, Run, make_qrels, make_run, match_metrics, write_qrels, write_run
-from intra.features import build_features
+from intra.features import Features, build_features
 from intra.files import written_whole
 from intra.models import SYSTEMS
+from intra.models.system import System
 from intra.paths import BUILD, RECORDS
 from intra.records import (
     DETAILS,
@@ -47,15 +49,25 @@ def run_one(study: str, config: RunConfig, root: Path) -> Record:
         record = read_record(path)
         if record.content.get("inputs") == inputs(config):
             return record
-    dataset = profile_dataset(config.dataset, config.profile)
-    features = build_features(config, root / "generated")
-    write_all_qrels(dataset, root)
+    state = PartialState()  # of the processes that `accelerate launch` started; else of the only one
+    with state.main_process_first():
+        features = build_features(config, root / "generated")
     start = time.perf_counter()
     system = SYSTEMS[config.system](config, features)
     fit = system.fit(features.train, features.valid)
-    trained = time.perf_counter()
+    if state.is_main_process:
+        _write(path, config, features, system, fit, time.perf_counter() - start)
+    state.wait_for_everyone()
+    return read_record(path)
+
+
+def _write(path: Path, config: RunConfig, features: Features, system: System, fit: Fit | None, seconds: float) -> None:
+    """Score the test split and write the record of a run."""
+    dataset = profile_dataset(config.dataset, config.profile)
+    write_all_qrels(dataset, path.parents[1])
+    start = time.perf_counter()
     scores = system.score(features.test.queries, features.test.gallery)
-    seconds = {"fit": round(trained - start, 2), "score": round(time.perf_counter() - trained, 3)}
+    taken = {"fit": round(seconds, 2), "score": round(time.perf_counter() - start, 3)}
     run = make_run(scores, features.test.queries.ids, features.test.gallery.ids, dataset)
     with written_whole(path) as folder:
         write_run(folder / RUN, run, run_name(config))
@@ -63,9 +75,8 @@ def run_one(study: str, config: RunConfig, root: Path) -> Record:
             system.save(folder / WEIGHTS)
             details = system.details(features.test.queries, features.test.gallery)
             np.savez_compressed(folder / DETAILS, **{k: v.astype(np.float16) for k, v in details.items()})
-        content = _content(config, dataset, run, fit) | {"seconds": seconds}
+        content = _content(config, dataset, run, fit) | {"seconds": taken}
         (folder / RECORD).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return read_record(path)
 
 
 def score_record(record: Record, split: str) -> tuple[Dataset, Run]:

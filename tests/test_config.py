@@ -102,7 +102,8 @@ def test_every_part_of_a_profile_is_registered(name):
 def test_the_profile_of_the_paper_takes_what_the_paper_prints():
     printed = {"weight_retrieval": 1, "weight_intention": 1, "learning_rate": 1e-4, "batch_size": 4}
     config = RunConfig.of_profile("paper", dataset="some/folder")
-    assert config == RunConfig(profile="paper", dataset="some/folder").with_changes(**printed)
+    fine_tuned = {"tuned_layers": 12, "encoder_learning_rate": 1e-4}  # all layers of M-BERT, with the one rate printed
+    assert config == RunConfig(profile="paper", dataset="some/folder").with_changes(**printed, **fine_tuned)
     assert config != RunConfig(profile="paper", dataset="some/folder")
     parts = ("text", "vision", "knowledge", "attributes")
     assert [getattr(PROFILES["paper"], part) for part in parts] == ["m-bert", "clip-vit-b-32", "comet", "qwen-vl"]
@@ -112,8 +113,10 @@ def test_the_profile_of_the_paper_takes_what_the_paper_prints():
 def test_a_given_value_goes_before_that_of_the_profile():
     config = RunConfig.of_profile("paper", dataset="some/folder", batch_size=8, seed=2)
     assert (config.batch_size, config.learning_rate, config.seed) == (8, 1e-4, 2)
-    for name in ("mini", "smoke", "base"):
+    for name in ("smoke", "base"):
         assert RunConfig.of_profile(name) == RunConfig.of_profile(name, dataset=None) == RunConfig(profile=name)
+    assert RunConfig.of_profile("mini").context_encoding == "utterances"
+    assert RunConfig.of_profile("mini", context_encoding="sequence").context_encoding == "sequence"
 
 
 @pytest.mark.parametrize(
