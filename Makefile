@@ -32,8 +32,8 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $(STAMP); \
 	echo "environment ready in $$(cat $(VENV)/.seconds) s"
 
-book: env ## run the study, execute the notebooks, render the book to _build/html/index.html
-	@$(BIN)/intra reproduce
+book: env ## run the study with two seeds, execute the notebooks, render the book to _build/html/index.html
+	@$(BIN)/intra reproduce --seeds 0-1
 
 test: env ## run the unit tests and compare every notebook with its stored outputs
 	@$(BIN)/python -m pytest --nbval --nbval-current-env tests notebooks
@@ -50,7 +50,7 @@ lock: env ## compile requirements.lock again; UPGRADE=--upgrade takes newer rele
 	@$(BIN)/uv pip compile --quiet pyproject.toml --extra test --universal --python-version 3.11 \
 		--no-header --no-annotate $(UPGRADE) --output-file requirements.lock
 
-reproduce: env ## the whole study from nothing, then the book
+reproduce: env ## the whole study from nothing, with all seeds, then the book
 	rm -rf _build/records _build/run
 	@$(BIN)/intra reproduce
 
