@@ -235,6 +235,15 @@ def test_equations_are_drawn_by_a_local_file(html, page):
     assert any("mathjax/tex-svg.js" in address for address in page("book/method").requests)
 
 
+def test_equations_of_the_paper_keep_their_numbers():
+    """The method page promises that (1) to (14) are the paper's, and only labelled equations are numbered."""
+    labels = re.findall(r"^:label: eq-(\S+)", (BOOK / "method.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert labels[:14] == [
+        *("comet", "knowledge", "text", "intention", "prediction", "intention-loss", "mllm"),
+        *("descriptions", "regions", "common", "attention", "relation", "cosine", "retrieval-loss"),
+    ]
+
+
 def test_chinese_words_are_found(html):
     """The index holds characters and pairs, and the search page cuts its query the same way."""
     index = search_index(html)
