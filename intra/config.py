@@ -50,6 +50,8 @@ PROFILES = {
         conversations_per_split=24,
     ),
     "base": _BASE,
+    # as base, stickers described by a model behind a server
+    "served": dataclasses.replace(_BASE, attributes="endpoint"),
     # what Section V-A of the paper prints
     "paper": dataclasses.replace(
         _BASE,
