@@ -571,7 +571,9 @@ def test_a_profile_keeps_candidates_and_what_the_manifest_says(monkeypatch, fold
 def test_an_unknown_profile_is_one_line_with_the_nearest_one(folder):
     with pytest.raises(IntraError) as error:
         profile_dataset(str(folder), "mimi")
-    assert str(error.value) == "unknown profile 'mimi' (did you mean 'mini'?); known are base, mini, paper, served, smoke"
+    assert (
+        str(error.value) == "unknown profile 'mimi' (did you mean 'mini'?); known are base, mini, paper, served, smoke"
+    )
 
 
 # --- the intentions of a sticker ------------------------------------------------------------------------------

@@ -148,7 +148,9 @@ def test_tiny_bert_follows_its_vocabulary(own_cache, tmp_path, monkeypatch):
 def test_parts_of_an_unknown_profile_are_one_line_with_the_nearest_one():
     with pytest.raises(IntraError) as error:
         Components("smok")
-    assert str(error.value) == "unknown profile 'smok' (did you mean 'smoke'?); known are base, mini, paper, served, smoke"
+    assert (
+        str(error.value) == "unknown profile 'smok' (did you mean 'smoke'?); known are base, mini, paper, served, smoke"
+    )
 
 
 # Smoke features
