@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 UV := $(shell sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.lock)
 
+# Of the runs of `make book`: as many as fit ten minutes on two cores.
+SEEDS ?= 0
+
 # One thread: the same sums on any machine, and faster for small models on few cores.
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
@@ -13,7 +16,7 @@ export HF_HUB_OFFLINE ?= 1
 export PYTHONHASHSEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help env book test lint format lock reproduce accept lab clean
+.PHONY: help env book test bench lint format lock reproduce accept lab clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,11 +35,14 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $(STAMP); \
 	echo "environment ready in $$(cat $(VENV)/.seconds) s"
 
-book: env ## run the study with two seeds, execute the notebooks, render the book to _build/html/index.html
-	@$(BIN)/intra reproduce --seeds 0-1
+book: env ## run all studies with one seed (SEEDS=0-1: with two), execute the notebooks, render _build/html/index.html
+	@$(BIN)/intra reproduce --seeds $(SEEDS)
 
 test: env ## run the unit tests and compare every notebook with its stored outputs
 	@$(BIN)/python -m pytest --nbval --nbval-current-env tests notebooks
+
+bench: env ## measure time and memory, and write book/records/bench.json
+	@$(BIN)/python -m intra.bench
 
 lint: env ## check code and notebooks
 	@$(BIN)/ruff check .
@@ -47,10 +53,10 @@ format: env ## format code and notebooks
 	@$(BIN)/ruff format .
 
 lock: env ## compile requirements.lock again; UPGRADE=--upgrade takes newer releases
-	@$(BIN)/uv pip compile --quiet pyproject.toml --extra test --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile --quiet pyproject.toml --extra test --extra cluster --universal --python-version 3.11 \
 		--no-header --no-annotate $(UPGRADE) --output-file requirements.lock
 
-reproduce: env ## the whole study from nothing, with all seeds, then the book
+reproduce: env ## all studies from nothing, with all their seeds, then the book
 	rm -rf _build/records _build/run
 	@$(BIN)/intra reproduce
 

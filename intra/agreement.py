@@ -1,35 +1,38 @@
 """Does a fresh run agree with the reference?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from intra.records import Record
-from intra.tables import SYSTEM_NAMES
 
 SAME, WITHIN, OUTSIDE = "same", "within seed spread", "outside seed spread"
 SPREAD = 2.0
 """Standard deviations over the reference's seeds that still count as agreement."""
 
 
-def agreement(reference: Sequence[Record], fresh: Sequence[Record]) -> pd.DataFrame:
+def agreement(reference: Mapping[str, Sequence[Record]], fresh: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
     """Compare mAP (intention match, test) of two times the runs of one study.
 
+    Args:
+        reference: Label of a configuration to its records.
+        fresh: The same, of other runs.
+
     Returns:
-        One row a system that both hold: how many runs, the reference's mean and spread over seeds, the fresh
+        One row a configuration that both hold: how many runs, the reference's mean and spread over seeds, the fresh
         mean, and the worst verdict over the fresh runs. Floating point differs between machines, so equality
         is expected on the machine that made the reference and agreement within spread elsewhere.
     """
-    known = {record.config: _value(record) for record in reference}
     rows = {}
-    for system, name in SYSTEM_NAMES.items():
-        theirs = [value for config, value in known.items() if config.system == system]
-        ours = {r.config: _value(r) for r in fresh if r.system == system}
-        if not theirs or not ours:
+    for label in reference:
+        if label not in fresh:
             continue
+        known = {record.config: _value(record) for record in reference[label]}
+        theirs = list(known.values())
+        ours = {record.config: _value(record) for record in fresh[label]}
         verdicts = [_verdict(value, known.get(config), theirs) for config, value in ours.items()]
-        rows[name] = {
+        rows[label] = {
             "fresh runs": len(ours),
             "reference mAP": f"{100 * np.mean(theirs):.2f} ± {100 * np.std(theirs):.2f}",
             "fresh mAP": f"{100 * np.mean(list(ours.values())):.2f}",

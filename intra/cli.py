@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0; 1 for a mistake told in one line, or a data set with problems; 130 when interrupted.
     """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the same sums in the same order on any machine
     options = _parser().parse_args(arguments)
     try:
         return options.command(options) or 0
@@ -103,6 +105,7 @@ def _generation_commands(commands) -> None:
 
 def _run_commands(commands) -> None:
     from intra.config import PROFILES, RunConfig
+    from intra.engines import ENGINES, processors
 
     train = _command(commands, "train", "train and evaluate one system, and keep the record", _train, prints_json=True)
     train.add_argument("--system", default="int_ra", help="which system (default: %(default)s)")
@@ -124,19 +127,28 @@ def _run_commands(commands) -> None:
     evaluate.add_argument("path", type=Path, help="folder of a record (it is scored anew), or a run file")
     evaluate.add_argument("--dataset", default=None, help=f"of a run file ({_PROFILE_DATASET})")
     evaluate.add_argument("--split", default="test", choices=["valid", "test"])
-    study = _command(commands, "study", "make every run of a named study", _study, prints_json=True)
-    study.add_argument("name")
+    study = _command(commands, "study", "make every run of named studies", _study, prints_json=True)
+    study.add_argument("names", nargs="+", metavar="NAME", help="such as main, ablations, window; or all")
     study.add_argument("--dataset", default=None, help=f"packaged name or folder ({_PROFILE_DATASET})")
-    study.add_argument("--seeds", type=_seeds, default=None, help="such as 0-4 or 0,2,7 (default: 0-4)")
+    study.add_argument("--seeds", type=_seeds, default=None, help="such as 0-4 or 0,2,7 (default: each study's own)")
+    study.add_argument("--engine", choices=ENGINES, default="local", help="where runs are made (default: %(default)s)")
+    study.add_argument(
+        "--address", default=None, help="HOST:PORT of a Ray cluster with this version of intra on every node"
+    )
     for parser, of in ((train, ""), (evaluate, "of a run file: "), (study, "")):
         profiles = ", ".join(PROFILES)
         parser.add_argument("--profile", default="mini", help=f"{of}one of {profiles} (default: %(default)s)")
     for parser in (train, study):
         parser.add_argument("--out", type=Path, default=None, help="folder of records (default: _build/records)")
-    reproduce = _command(commands, "reproduce", "run the study and the notebooks, and render the book", _reproduce)
-    reproduce.add_argument(
-        "--seeds", type=_seeds, default=None, help="of the fresh run (default: those of the reference)"
-    )
+    reproduce = _command(commands, "reproduce", "run all studies and the notebooks, and render the book", _reproduce)
+    reproduce.add_argument("--seeds", type=_seeds, default=None, help="of the runs (default: each study's own)")
+    for parser in (study, reproduce):
+        parser.add_argument(
+            "--workers",
+            type=_workers,
+            default=processors(),
+            help="processes that make runs here (default: %(default)s)",
+        )
     reproduce.add_argument(
         "-p",
         action="append",
@@ -155,6 +167,12 @@ def _seeds(text: str) -> list[int]:
         return read_seeds(text)
     except IntraError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _workers(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes from 1 up")
+    return int(text)
 
 
 def _assignments(pairs: list[str]) -> dict:
@@ -292,11 +310,11 @@ def _train(options) -> None:
 
     changes = {"profile": options.profile, "system": options.system, "seed": options.seed} | _assignments(options.set)
     config = RunConfig.of_profile(changes.pop("profile"), **changes)
-    _print_record(run_one("train", config, options.out or FRESH_RECORDS), options)
+    _print_record(run_one(config, options.out or FRESH_RECORDS), options)
 
 
 def _evaluate(options) -> None:
-    from intra.data.reader import profile_dataset
+    from intra.data.reader import config_dataset
     from intra.evaluation import match_metrics, read_run
     from intra.records import read_record
     from intra.running import score_record
@@ -305,28 +323,29 @@ def _evaluate(options) -> None:
         dataset, run = score_record(read_record(options.path.resolve()), options.split)
     else:
         config = _config(options)
-        dataset, run = profile_dataset(config.dataset, config.profile), read_run(options.path)
+        dataset, run = config_dataset(config), read_run(options.path)
     _print_metrics(match_metrics(run, dataset, options.split), options)
 
 
 def _study(options) -> None:
-    from intra.study import FRESH_RECORDS, SEEDS, run_study
+    from intra.study import FRESH_RECORDS, STUDIES, by_label, run_study
 
     def report(line: str) -> None:
         print(line, file=sys.stderr)
 
-    seeds, root = options.seeds or SEEDS, options.out or FRESH_RECORDS
-    records = run_study(options.name, options.profile, seeds, root, report, options.dataset)
+    names = list(STUDIES) if "all" in options.names else list(dict.fromkeys(options.names))
+    chosen = {"profile": options.profile, "seeds": options.seeds, "dataset": options.dataset}
+    place = {"workers": options.workers, "engine": options.engine, "address": options.address}
+    records = run_study(names, root=options.out or FRESH_RECORDS, report=report, **chosen, **place)
     if options.json:
         _print_json([record.content for record in records])
         return
-    from intra.evaluation import read_qrels
     from intra.tables import results, with_intervals
 
-    root = records[0].root
-    for match in ("intention", "exact"):
-        print(f"\n{match} match, percent [95 % interval]")
-        print(with_intervals(results(records, read_qrels(root / "qrels" / f"{match}.qrels"))).to_string())
+    for name in names:
+        for match in ("intention", "exact"):
+            print(f"\n{name}: {match} match, percent [95 % interval]")
+            print(with_intervals(results(by_label(records, name, **chosen), match)).to_string())
 
 
 def _reproduce(options) -> None:
@@ -337,7 +356,7 @@ def _reproduce(options) -> None:
     if options.accept:
         reproduce.accept_run()
     else:
-        reproduce.reproduce(options.seeds, _assignments(options.parameters))
+        reproduce.reproduce(options.seeds, _assignments(options.parameters), options.workers)
 
 
 def _print_record(record, options) -> None:

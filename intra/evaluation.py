@@ -52,9 +52,9 @@ def _candidates(dataset: Dataset | None) -> dict[str, set[str]]:
 def make_qrels(dataset: Dataset, split: str, match: str) -> Qrels:
     """Which stickers of a split's gallery are right for each of its conversations.
 
-    Under intention match a sticker is right if one of its intentions (by the label policy, from its
-    conversations in the split) is the query's; the sticker that was sent is always right. Where a query has
-    candidates of its own, only they count.
+    Under intention match a sticker is right if one of its intentions is the query's (by the label policy, from
+    its conversations in the split, or from all where the gallery is all stickers); the sticker that was sent is
+    always right. Where a query has candidates of its own, only they count.
 
     Raises:
         ValueError: If `match` is neither `intention` nor `exact`.

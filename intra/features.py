@@ -3,18 +3,18 @@
 import functools
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from intra.components import Components
-from intra.config import RunConfig
+from intra.config import ATTRIBUTE_KEYS, RunConfig
 from intra.data.context import context_text, utterance_texts
 from intra.data.intentions import INTENTIONS
-from intra.data.reader import profile_dataset
-from intra.data.schema import ATTRIBUTES, SPLITS, Dataset
+from intra.data.reader import config_dataset, profile_dataset
+from intra.data.schema import ATTRIBUTES, SPLITS, Conversation, Dataset, Sticker
 from intra.errors import IntraError
 from intra.files import sha256
 from intra.generation.attributes import StickerAttributes, describe
@@ -29,14 +29,31 @@ ENCODING_CODE = ("data/pictures.py", "encoders/*.py")
 STATE_TYPE = np.float16
 """Of cached token vectors, which are many."""
 
+DECIDING = (
+    "dataset",
+    "profile",
+    "window",
+    "context_encoding",
+    "tuned_layers",
+    "knowledge",
+    "attributes",
+    "description_units",
+    "regions",
+    "label_policy",
+    "gallery",
+    "train_fraction",
+)
+"""Settings that features depend on; the seed is one more where a share of the training split is drawn."""
+
 
 @dataclass(frozen=True)
 class Queries:
     """The conversations of one split."""
 
     ids: tuple[str, ...]
-    text_features: np.ndarray
-    """H^T of Eq. 3: context and knowledge in one sequence, shape (Q, e), float32."""
+    text_features: np.ndarray | None
+    """H^T of Eq. 3 from the frozen encoder: context and knowledge in one sequence, shape (Q, e), float32,
+    standardised. None with `utterances`, where nothing reads it."""
     intentions: np.ndarray
     """Number of each query's intention, shape (Q,), int64."""
     stickers: np.ndarray
@@ -53,13 +70,16 @@ class Gallery:
 
     ids: tuple[str, ...]
     region_features: np.ndarray
-    """H^I of Eq. 9: patch tokens, shape (G, P, w), float32."""
+    """H^I of Eq. 9: patch tokens row by row, the class token or both (it is last), shape (G, P, w), float32."""
     description_features: np.ndarray
-    """H^A of Eq. 8: one vector an attribute, shape (G, A, e), float32; zeros where there is no description."""
+    """H^A of Eq. 8: one vector an attribute, shape (G, A, e), float32, standardised; zeros where nothing is told. With
+    the unit `token`, T vectors for each of the four attributes: A = 4 T."""
     described: np.ndarray
-    """Whether there is a description, shape (G, A), bool."""
+    """Where something is told, shape (G, A), bool."""
     intentions: np.ndarray
     """Which intentions each sticker has, shape (G, C), bool; none for a sticker that no conversation uses."""
+    class_features: np.ndarray
+    """The class token, one vector a sticker, shape (G, w), float32."""
 
 
 @dataclass(frozen=True)
@@ -82,77 +102,105 @@ class Features:
     valid: Partition
     test: Partition
     context_scale: "Standardiser | None" = None
-    """What standardised the text features; tuned layers keep to it."""
+    """What standardised the text features; tuned layers keep to it. None where there are none."""
 
 
 def build_features(config: RunConfig, store: Path) -> Features:
-    """Features of a run; decided by the config's data set, profile, window and the two settings of the context.
+    """Features of a run; decided by the settings in `DECIDING`.
 
     Args:
         config: Of the run.
         store: Folder of the generation stores `knowledge.jsonl` and `attributes.jsonl`.
 
     Returns:
-        Text features are standardised by mean and deviation of the training split (labels by their own):
-        sentence embeddings share a large common part that small layers would first have to unlearn.
+        Text is standardised by mean and deviation of the training split as far as it is learned from (labels by
+        their own): sentence embeddings share a large common part that small layers would first have to unlearn.
+        Descriptions are by all four attributes, so that those told are the same vectors whatever else is told.
 
     Raises:
         IntraError: If a split of the data set holds no conversation, or the config asks for tuned layers of
             utterances.
     """
-    features = _build(config.dataset, config.profile, config.window, store)
-    if config.context_encoding == "sequence" and not config.tuned_layers:
-        return features
     if config.context_encoding == "utterances" and config.tuned_layers:
         raise IntraError(f"tuned_layers is {config.tuned_layers}, expected 0 with context_encoding 'utterances'")
-    parts = _context_parts(config, store)
-    return replace(features, **{split: _with_parts(getattr(features, split), parts[split]) for split in SPLITS})
-
-
-@functools.lru_cache(maxsize=4)
-def _build(dataset_name: str, profile: str, window: int, store: Path) -> Features:
-    dataset, parts = profile_dataset(dataset_name, profile), Components(profile)
-    for split in SPLITS:
-        if not dataset.split(split).conversations:
-            raise IntraError(f"{dataset_name}: holds no conversation of the split {split!r}")
-    contexts = {split: _context_features(dataset.split(split), window, parts, store) for split in SPLITS}
-    descriptions = {split: _description_features(dataset.split(split), parts, store) for split in SPLITS}
-    scale_context = Standardiser(contexts["train"])
-    scale_description = Standardiser(descriptions["train"][0][descriptions["train"][1]])
-    labels = _label_features(dataset, parts)
-    partitions = {}
-    for split in SPLITS:
-        vectors, described = descriptions[split]
-        part = dataset.split(split)
-        gallery = Gallery(
-            tuple(sticker.id for sticker in part.stickers),
-            _region_features(part, parts),
-            np.where(described[..., None], scale_description(vectors), 0).astype(np.float32),
-            described,
-            _sticker_intentions(part),
-        )
-        queries = _queries(part, scale_context(contexts[split]), gallery)
-        partitions[split] = Partition(queries, gallery, _relevant(queries, gallery))
-    return Features(Standardiser(labels)(labels), **partitions, context_scale=scale_context)
+    chosen = {name: getattr(config, name) for name in DECIDING}
+    if config.train_fraction < 1:
+        chosen["seed"] = config.seed
+    features = _build(RunConfig(**chosen), store)
+    if not config.tuned_layers:
+        return features
+    # read again for each run: too much to be kept in memory beside what other runs share
+    components = Components(config.profile)
+    tuned = {
+        split: _with_parts(getattr(features, split), _token_states(config, split, part, components, store))
+        for split, part in _parts(config).items()
+    }
+    return replace(features, **tuned)
 
 
 def _with_parts(partition: Partition, parts: np.ndarray) -> Partition:
     return replace(partition, queries=replace(partition.queries, parts=parts))
 
 
-def _context_parts(config: RunConfig, store: Path) -> dict[str, np.ndarray]:
-    """`Queries.parts` of each split."""
-    dataset, components = profile_dataset(config.dataset, config.profile), Components(config.profile)
-    if config.tuned_layers:
-        return {
-            split: _token_states(dataset.split(split), config.window, config.tuned_layers, components, store)
-            for split in SPLITS
-        }
-    segments = {split: _segments(dataset.split(split), config.window, components, store) for split in SPLITS}
-    scale = Standardiser(segments["train"][segments["train"].any(axis=2)])
-    return {
-        split: np.where(vectors.any(axis=2, keepdims=True), scale(vectors), 0) for split, vectors in segments.items()
-    }
+def prepare_stickers(config: RunConfig, store: Path) -> None:
+    """Describe and encode all stickers, as far as store and cache do not hold that.
+
+    Together with `prepare_conversations`, which may run at the same time in another process, this is all that takes
+    long about `build_features`.
+    """
+    _picture_tokens(config.dataset, config.profile)
+    _descriptions(config.dataset, config.profile, config.description_units, store)
+
+
+def prepare_conversations(config: RunConfig, store: Path) -> None:
+    """Infer knowledge and encode all texts but descriptions; see `prepare_stickers`."""
+    components = Components(config.profile)
+    _label_features(config, components)
+    for split, part in _parts(config).items():
+        _raw_contexts(config, split, part, components, store)
+        if config.tuned_layers:
+            _token_states(config, split, part, components, store)
+
+
+@functools.lru_cache(maxsize=2)
+def _build(config: RunConfig, store: Path) -> Features:
+    parts, components = _parts(config), Components(config.profile)
+    galleries = _galleries(config, parts, store)
+    contexts = {split: _raw_contexts(config, split, part, components, store) for split, part in parts.items()}
+    scale = Standardiser(contexts["train"][contexts["train"].any(axis=-1)])
+    partitions = {}
+    for split, part in parts.items():
+        scaled = scale(contexts[split])
+        scaled[~contexts[split].any(axis=-1)] = 0
+        queries = _queries(part, config, scaled, galleries[split])
+        partitions[split] = Partition(queries, galleries[split], _relevant(queries, galleries[split]))
+    labels = _label_features(config, components)
+    context_scale = scale if config.context_encoding == "sequence" else None
+    return Features(Standardiser(labels)(labels), **partitions, context_scale=context_scale)
+
+
+def _parts(config: RunConfig) -> dict[str, Dataset]:
+    """The splits of a run, training as far as it is learned from."""
+    dataset = config_dataset(config)
+    parts = {split: dataset.split(split) for split in SPLITS}
+    for split, part in parts.items():
+        if not part.conversations:
+            raise IntraError(f"{config.dataset}: holds no conversation of the split {split!r}")
+    return parts | {"train": training_share(parts["train"], config.train_fraction, config.seed)}
+
+
+def training_share(part: Dataset, fraction: float, seed: int) -> Dataset:
+    """A random share of a split's conversations, at least one, and the stickers that they were answered with.
+
+    With one seed, a smaller share is part of every larger one. The whole split keeps its unused stickers too.
+    """
+    if fraction == 1:
+        return part
+    count = len(part.conversations)
+    rows = np.random.default_rng(seed).permutation(count)[: max(1, round(fraction * count))]
+    kept = tuple(part.conversations[row] for row in sorted(rows))
+    sent = {conversation.sticker for conversation in kept}
+    return replace(part, conversations=kept, stickers=tuple(s for s in part.stickers if s.id in sent))
 
 
 def data_knowledge(part: Dataset, parts: Components, store: Path) -> list[Knowledge]:
@@ -175,79 +223,186 @@ class Standardiser:
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Standardise vectors of shape (..., e)."""
-        return ((vectors - self.mean) / self.deviation).astype(np.float32)
+        return ((vectors - self.mean) / self.deviation).astype(np.float32, copy=False)
 
 
-def _context_pairs(part: Dataset, window: int, parts: Components, store: Path) -> tuple[list[str], list[str]]:
-    """T and C_know of Eq. 3."""
-    contexts = [context_text(conversation, window) for conversation in part.conversations]
-    return contexts, [k.text for k in data_knowledge(part, parts, store)]
+def _galleries(config: RunConfig, parts: dict[str, Dataset], store: Path) -> dict[str, Gallery]:
+    stickers = config_dataset(config).stickers
+    tokens = _picture_tokens(config.dataset, config.profile)
+    regions = {"patches": tokens[:, :-1], "patches+class": tokens, "class": tokens[:, -1:]}[config.regions]
+    descriptions = _descriptions(config.dataset, config.profile, config.description_units, store)
+    train = _of(parts["train"].stickers, stickers, descriptions)
+    scale = Standardiser(train[train.any(axis=-1)].astype(np.float32))
+    told = np.array([key in config.attributes for key in ATTRIBUTE_KEYS])
+    galleries = {}
+    for split, part in parts.items():
+        own = _of(part.stickers, stickers, descriptions)
+        described = own.any(axis=-1) & told[:, None]
+        scaled = np.zeros(own.shape, np.float32)
+        scaled[described] = scale(own[described])
+        galleries[split] = Gallery(
+            tuple(sticker.id for sticker in part.stickers),
+            _of(part.stickers, stickers, regions),
+            scaled.reshape(len(own), -1, own.shape[-1]),
+            described.reshape(len(own), -1),
+            _sticker_intentions(part),
+            _of(part.stickers, stickers, tokens[:, -1]),
+        )
+    return galleries
 
 
-def _context_features(part: Dataset, window: int, parts: Components, store: Path) -> np.ndarray:
-    contexts, knowledge = _context_pairs(part, window, parts, store)
-    return cached(
-        [parts.text.name, "pairs", *contexts, *knowledge],
-        lambda: parts.text.encode_pairs(contexts, knowledge),
+def _raw_contexts(config: RunConfig, split: str, part: Dataset, components: Components, store: Path) -> np.ndarray:
+    """What H^T is made of: encoded sequences (Q, e) or segments (Q, window + 1, e)."""
+    if config.context_encoding == "utterances":
+        return _segments(config, part, store)
+    return _sequences(config, split, part, ["pairs"], lambda *pairs: components.text.encode_pairs(*pairs), store)
+
+
+def _token_states(config: RunConfig, split: str, part: Dataset, components: Components, store: Path) -> np.ndarray:
+    """Token vectors that enter the tuned layers, shape (Q, T, e)."""
+    layers = config.tuned_layers
+    key = ["states", str(layers), np.dtype(STATE_TYPE).name]
+    return _sequences(
+        config, split, part, key, lambda *pairs: components.text.pair_states(*pairs, layers, STATE_TYPE), store
     )
 
 
-def _token_states(part: Dataset, window: int, layers: int, parts: Components, store: Path) -> np.ndarray:
-    contexts, knowledge = _context_pairs(part, window, parts, store)
-    return cached(
-        [parts.text.name, "states", str(layers), np.dtype(STATE_TYPE).name, *contexts, *knowledge],
-        lambda: parts.text.pair_states(contexts, knowledge, layers, STATE_TYPE),
-    )
+def _sequences(
+    config: RunConfig, split: str, part: Dataset, key: list[str], encode: Callable[..., np.ndarray], store: Path
+) -> np.ndarray:
+    """What `encode` makes of T and C_know of Eq. 3, shape (Q, ...), for some conversations of a split."""
+    whole = config_dataset(config).split(split).conversations
+    contexts = [context_text(conversation, config.window) for conversation in whole]
+    known = _knowledge(config.dataset, config.profile, store) if config.knowledge else {}
+    knowledge = [known.get(conversation.id, "") for conversation in whole]
+    # the whole split at once, whatever the share: another share finds it in the cache
+    encoded = cached([_text_name(config.profile), *key, *contexts, *knowledge], lambda: encode(contexts, knowledge))
+    return _of(part.conversations, whole, encoded)
 
 
-def _segments(part: Dataset, window: int, parts: Components, store: Path) -> np.ndarray:
+def _segments(config: RunConfig, part: Dataset, store: Path) -> np.ndarray:
     """Knowledge and the utterances of the window, newest first, each encoded alone: (Q, window + 1, e)."""
-    spoken = [utterance_texts(conversation) for conversation in part.conversations]
-    knowledge = [k.text for k in data_knowledge(part, parts, store)]
-    # all utterances at once, whatever the window: another window finds them in the cache
-    distinct = sorted({text for text in [*knowledge, *(line for lines in spoken for line in lines)] if text})
-    encoded = cached([parts.text.name, "segments", *distinct], lambda: parts.text.encode(distinct))
-    vector = dict(zip(distinct, encoded, strict=True))
-    segments = np.zeros((len(spoken), window + 1, encoded.shape[1]), np.float32)
-    for row, known, lines in zip(segments, knowledge, spoken, strict=True):
-        texts = [known, *lines[: -window - 1 : -1]]
-        for place, text in enumerate(texts):
-            row[place] = vector.get(text, 0)
+    some, whole = part.conversations, config_dataset(config).conversations
+    vectors, places = _utterances(config.dataset, config.profile)
+    newest = _of(some, whole, places)[:, : config.window]
+    segments = np.zeros((len(some), config.window + 1, vectors.shape[1]), np.float32)
+    segments[:, 1 : newest.shape[1] + 1] = vectors[newest]
+    if config.knowledge:
+        segments[:, 0] = _of(some, whole, _knowledge_vectors(config.dataset, config.profile, store))
     return segments
 
 
-def _description_features(part: Dataset, parts: Components, store: Path) -> tuple[np.ndarray, np.ndarray]:
-    attributes = data_attributes(part, parts, store)
+def _of(
+    some: Sequence[Conversation | Sticker], whole: Sequence[Conversation | Sticker], array: np.ndarray
+) -> np.ndarray:
+    """Those rows of an array, one a record of the whole, that belong to some of the records."""
+    if len(some) == len(whole):
+        return array
+    row = {record.id: number for number, record in enumerate(whole)}
+    return array[[row[record.id] for record in some]]
+
+
+# What one process encodes once, for all conversations or stickers of a data set in their order
+
+
+@functools.lru_cache(maxsize=2)
+def _picture_tokens(dataset: str, profile: str) -> np.ndarray:
+    """Patch tokens of each sticker and, last, its class token, shape (S, P + 1, w)."""
+    vision = Components(profile).vision
+    images = [sticker.image for sticker in profile_dataset(dataset, profile).stickers]
+
+    def encode() -> np.ndarray:
+        seen = vision.encode(images)
+        return np.concatenate([seen.regions, seen.class_tokens[:, None]], axis=1)
+
+    return cached([vision.name, "tokens", *map(sha256, images)], encode)
+
+
+@functools.lru_cache(maxsize=2)
+def _descriptions(dataset: str, profile: str, units: str, store: Path) -> np.ndarray:
+    """H^A of all stickers as it is encoded, shape (S, A, T, e), zeros where nothing is told; T is 1 for `attribute`."""
+    components = Components(profile)
+    attributes = data_attributes(profile_dataset(dataset, profile), components, store)
     texts = [[each.description(name) for name in ATTRIBUTES] for each in attributes]
-    described = np.array([[bool(text) for text in row] for row in texts])
-    distinct = sorted({text for row in texts for text in row if text})
-    encoded = cached([parts.text.name, "passages", *distinct], lambda: parts.text.encode(distinct, kind="passage"))
-    vectors = np.zeros((*described.shape, encoded.shape[1]), np.float32)
-    place = {text: number for number, text in enumerate(distinct)}
-    vectors[described] = encoded[[place[text] for row in texts for text in row if text]]
-    return vectors, described
+    key, encode = {
+        "attribute": (["passages"], lambda distinct: components.text.encode(distinct, "passage")[:, None]),
+        "token": (
+            ["passage tokens", np.dtype(STATE_TYPE).name],
+            lambda distinct: components.text.token_vectors(distinct, "passage", STATE_TYPE),
+        ),
+    }[units]
+    vectors, row = _distinct([_text_name(profile), *key], (text for own in texts for text in own), encode)
+    return vectors[[[row[text] for text in own] for own in texts]]
 
 
-def _label_features(dataset: Dataset, parts: Components) -> np.ndarray:
+@functools.lru_cache(maxsize=2)
+def _utterances(dataset: str, profile: str) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors (N, e) of distinct utterances, and the rows of each conversation's, newest first, shape (Q, L).
+
+    Whatever the window: another one encodes nothing. The last vector is zeros, for places before the oldest one.
+    """
+    spoken = [utterance_texts(conversation)[::-1] for conversation in profile_dataset(dataset, profile).conversations]
+    vectors, row = _distinct(
+        [_text_name(profile), "utterances"],
+        (line for lines in spoken for line in lines),
+        lambda distinct: Components(profile).text.encode(distinct),
+    )
+    places = np.full((len(spoken), max(map(len, spoken))), row[""])
+    for own, lines in zip(places, spoken, strict=True):
+        own[: len(lines)] = [row[line] for line in lines]
+    return vectors, places
+
+
+@functools.lru_cache(maxsize=2)
+def _knowledge(dataset: str, profile: str, store: Path) -> dict[str, str]:
+    """C_know of each conversation, by its id."""
+    whole = profile_dataset(dataset, profile)
+    known = data_knowledge(whole, Components(profile), store)
+    return {conversation.id: each.text for conversation, each in zip(whole.conversations, known, strict=True)}
+
+
+@functools.lru_cache(maxsize=2)
+def _knowledge_vectors(dataset: str, profile: str, store: Path) -> np.ndarray:
+    """Encoded C_know, shape (Q, e), zeros where there is none."""
+    texts = list(_knowledge(dataset, profile, store).values())
+    name = _text_name(profile)
+    vectors, row = _distinct([name, "knowledge"], texts, lambda distinct: Components(profile).text.encode(distinct))
+    return vectors[[row[text] for text in texts]]
+
+
+@functools.cache
+def _text_name(profile: str) -> str:
+    """Name of the text encoder, for which its weights are read."""
+    return Components(profile).text.name
+
+
+def _distinct(
+    key: list[str], texts: Iterable[str], encode: Callable[[list[str]], np.ndarray]
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Vectors of distinct texts, and the row of each; the last vector is zeros, for the empty text."""
+    distinct = sorted(set(texts) - {""})
+    vectors = cached([*key, *distinct], lambda: encode(distinct))
+    nothing = np.zeros((1, *vectors.shape[1:]), vectors.dtype)
+    return np.concatenate([vectors, nothing]), {text: row for row, text in enumerate([*distinct, ""])}
+
+
+def _label_features(config: RunConfig, components: Components) -> np.ndarray:
+    dataset = config_dataset(config)
     texts = INTENTIONS | dataset.label_texts
     names = [texts.get(intention, intention) for intention in dataset.intentions]
-    return cached([parts.text.name, "labels", *names], lambda: parts.text.encode(names))
+    return cached([_text_name(config.profile), "labels", *names], lambda: components.text.encode(names))
 
 
-def _region_features(part: Dataset, parts: Components) -> np.ndarray:
-    digests = [sha256(sticker.image) for sticker in part.stickers]
-    images = [sticker.image for sticker in part.stickers]
-    return cached([parts.vision.name, "regions", *digests], lambda: parts.vision.encode(images).regions)
-
-
-def _queries(part: Dataset, text_features: np.ndarray, gallery: Gallery) -> Queries:
+def _queries(part: Dataset, config: RunConfig, contexts: np.ndarray, gallery: Gallery) -> Queries:
     column = {sticker: number for number, sticker in enumerate(gallery.ids)}
     number = {intention: n for n, intention in enumerate(part.intentions)}
+    is_sequence = config.context_encoding == "sequence"
     return Queries(
         tuple(c.id for c in part.conversations),
-        text_features,
+        contexts if is_sequence else None,
         np.array([number[c.intention] for c in part.conversations]),
         np.array([column[c.sticker] for c in part.conversations]),
+        None if is_sequence else contexts,
     )
 
 

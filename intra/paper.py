@@ -8,6 +8,9 @@ import pandas as pd
 from intra.data.schema import SPLITS
 from intra.paths import PACKAGE
 
+METRIC_NAMES = {"P@1": "hit@1", "P@3": "hit@3", "P@5": "hit@5", "mAP": "mAP"}
+"""The paper's name of a metric to ours: its values of P@N are shares of whole queries, as hit rates are."""
+
 
 @functools.cache
 def _tables() -> dict:
@@ -39,3 +42,29 @@ def table_two(model: str) -> dict[str, float]:
         if row["model"] == model:
             return row["value"]
     raise KeyError(f"Table II has no row {model!r}")
+
+
+def ablations() -> pd.DataFrame:
+    """Int-RA and its ablations as Table II prints them, in percent: one row a model, one column a metric of ours."""
+    rows = [row for row in _tables()["table_II"]["rows"] if row["group"] == "Ablation study"]
+    return _printed({row["model"]: row["value"] for row in rows})
+
+
+def table_three() -> pd.DataFrame:
+    """Table III in percent: one row a set of attributes, as letters of `config.ATTRIBUTE_KEYS`, columns as `ablations`."""
+    return _printed({row["key"]: row["value"] for row in _tables()["table_III"]["rows"]})
+
+
+def _printed(rows: dict[str, dict[str, float]]) -> pd.DataFrame:
+    return pd.DataFrame.from_dict(rows, orient="index").rename(columns=METRIC_NAMES)
+
+
+def without_intention() -> dict[str, float]:
+    """Points that Section V-D says two metrics lose without the intention, by our names of the metrics."""
+    stated = _tables()["text_claims"]["without_intention_decrease_text"]
+    return {METRIC_NAMES[name]: points for name, points in stated.items()}
+
+
+def best_window() -> int:
+    """Utterances with which Figure 5 finds the best results; it prints no values."""
+    return _tables()["text_claims"]["figure_5"]["best"]

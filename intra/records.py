@@ -1,12 +1,16 @@
 """The record of a run: everything a table or a figure may quote, written once and whole.
 
-<root>/<profile>/<study>/<run>/record.json     config, digests, selection, history, metrics, environment
-                               test.run.gz     the ranked gallery of every test query (TREC run file)
-                               details.npz     arrays that notebooks show (where the system has any)
-                               weights.safetensors   (where the system has any; not kept in the reference)
-<root>/<profile>/qrels/{intention,exact}.qrels
-<root>/<profile>/checks.json                   how hard the data are (`intra.checks`)
+<root>/<profile>/runs/<run>/record.json     config, digests, selection, history, metrics, environment
+                            relevance.npz   which ranks hold a right sticker, for every test query
+                            test.run.gz     the ranked gallery of every test query (TREC run file)
+                            details.npz     arrays that notebooks show (where the system has any)
+                            weights.safetensors   (where the system has any)
+<root>/<profile>/qrels/{intention,exact}.qrels    another label policy or gallery is part of the name
+<root>/<profile>/checks.json                how hard the data are (`intra.checks`)
 <root>/<profile>/generated/{knowledge,attributes}.jsonl
+
+A run is named by its config, and every study that asks for the config shares it. The reference keeps no weights,
+and ranked lists and details only of the study `main`.
 """
 
 import ast
@@ -14,19 +18,25 @@ import functools
 import hashlib
 import json
 import platform
+import zipfile
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from intra.config import RunConfig
 from intra.errors import IntraError
-from intra.evaluation import Run, read_run
+from intra.evaluation import Qrels, Run, read_run
+from intra.metrics import METRICS
 from intra.paths import PACKAGE
 
-RECORD, RUN, DETAILS, WEIGHTS = "record.json", "test.run.gz", "details.npz", "weights.safetensors"
-CHECKS = "checks.json"
+RECORD, RELEVANCE, RUN = "record.json", "relevance.npz", "test.run.gz"
+DETAILS, WEIGHTS = "details.npz", "weights.safetensors"
+RUNS, CHECKS = "runs", "checks.json"
 RESULT_CODE = (
     "components.py",
     "config.py",
@@ -78,8 +88,36 @@ class Record:
         """Folder of the profile's records, with qrels and generated text."""
         return self.path.parents[1]
 
+    def relevance(self, match: str) -> np.ndarray:
+        """Whether the sticker at a rank is right, shape (Q, G), bool; past a short ranking it is not.
+
+        Raises:
+            IntraError: If the record does not hold it.
+        """
+        return self._relevance()[match]
+
+    def candidates(self) -> np.ndarray:
+        """How many stickers are ranked for each query, shape (Q,), int32."""
+        return self._relevance()["candidates"]
+
+    def per_query(self, match: str) -> pd.DataFrame:
+        """Every metric (columns) for every test query (index), as `evaluation.evaluate` gives it."""
+        relevance, queries = self.relevance(match), self._relevance()["queries"]
+        return pd.DataFrame({name: metric(relevance) for name, metric in METRICS.items()}, index=queries.tolist())
+
+    def _relevance(self) -> dict[str, np.ndarray]:
+        try:
+            with np.load(self.path / RELEVANCE) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise IntraError(f"{self.path / RELEVANCE}: cannot be read: {error}") from None
+
     def run(self) -> Run:
-        """The ranked lists."""
+        """The ranked lists.
+
+        Raises:
+            IntraError: If the record does not hold them.
+        """
         return read_run(self.path / RUN)
 
     def details(self) -> dict[str, np.ndarray]:
@@ -93,6 +131,23 @@ class Record:
 def run_name(config: RunConfig) -> str:
     """Folder name of a run."""
     return f"{config.system}-seed{config.seed}-{config.digest()}"
+
+
+def write_relevance(path: Path, run: Run, qrels: Mapping[str, Qrels]) -> None:
+    """Keep what every metric can be computed from.
+
+    Args:
+        path: Of the file.
+        run: Ranked lists of all queries of the qrels.
+        qrels: Match to qrels.
+    """
+    lengths = np.array([len(ranking) for ranking in run.values()], np.int32)
+    arrays = {"queries": np.array(list(run)), "candidates": lengths}
+    for match, right in qrels.items():
+        arrays[match] = np.zeros((len(run), lengths.max()), bool)
+        for row, (query, ranking) in zip(arrays[match], run.items(), strict=True):
+            row[: len(ranking)] = [sticker in right[query] for sticker in ranking]
+    np.savez_compressed(path, **arrays)
 
 
 def read_record(path: Path) -> Record:

@@ -376,30 +376,36 @@ def accept(
 
 
 def reproduce(
-    seeds: Sequence[int] | None = None, parameters: Mapping[str, Any] | None = None, report: Report = _say
+    seeds: Sequence[int] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    report: Report = _say,
 ) -> None:
-    """Run the study afresh, execute the notebooks and render the book to `_build/html/index.html`.
+    """Run all studies afresh, execute the notebooks and render the book to `_build/html/index.html`.
 
     What an earlier, even interrupted, build left behind and nothing has changed since is not made again.
 
     Args:
-        seeds: Of the fresh run; those of the reference by default.
+        seeds: Of the fresh runs; those of each study by default.
         parameters: Of notebooks, as in `assign_parameters`.
+        workers: Processes that make runs.
         report: Called with one line per run and notebook, and with the seconds of each stage at the end.
     """
     from intra.status import status_page
-    from intra.study import FRESH_RECORDS, SEEDS, reference_records, run_study
+    from intra.study import FRESH_RECORDS, STUDIES, by_label, reference_records, run_study
 
     watch = Stopwatch(ROOT / ".venv" / ".seconds")
     assign_parameters(book_notebooks(), parameters or {})
     with watch.stage("study"):
-        fresh = run_study("main", seeds=seeds or SEEDS, report=report)
+        records = run_study(list(STUDIES), seeds=seeds, report=report, workers=workers)
+        fresh = {name: by_label(records, name, seeds=seeds) for name in STUDIES}
     with watch.stage("notebooks"):
         inputs = (RECORDS,) if RECORDS.exists() else (FRESH_RECORDS,)
         execute_notebooks(BUILD / "run", parameters, inputs=inputs, report=report)
     with watch.stage("book"):
         report("rendering the book ...")
-        stage_site(BUILD / "run", BUILD / "site", status_page(reference_records("main"), fresh))
+        reference = {name: reference_records(name) for name in STUDIES}
+        stage_site(BUILD / "run", BUILD / "site", status_page(reference, fresh))
         render_book(BUILD / "site", BUILD / "html")
     report(f"\n{watch.table()}\n\n{_short(BUILD / 'html' / 'index.html')}")
 
@@ -410,11 +416,11 @@ def accept_run(report: Report = _say) -> None:
     The notebooks are executed again on the new reference first, with their own parameters.
 
     Raises:
-        IntraError: If there is no complete fresh run.
+        IntraError: If there is no complete fresh run of all studies.
     """
-    from intra.study import accept_records
+    from intra.study import STUDIES, accept_records
 
-    accept_records("main", report)
+    accept_records(list(STUDIES), report)
     execute_notebooks(BUILD / "run", report=report)
     accept(BUILD / "run", report=report)
     write_results(ROOT / "README.md")
@@ -441,12 +447,10 @@ def write_results(readme: Path) -> None:
 
 def results_table() -> str:
     """Markdown table of the main results of the reference run."""
-    from intra.evaluation import read_qrels
     from intra.study import reference_records
     from intra.tables import results, to_markdown, with_intervals
 
-    records = reference_records("main")
-    if not records:
+    study = reference_records("main")
+    if not study:
         raise IntraError("there is no reference yet: make reproduce, then make accept")
-    frame = results(records, read_qrels(records[0].root / "qrels" / "intention.qrels"), ["hit@1", "hit@5", "mAP"])
-    return to_markdown(with_intervals(frame), "system")
+    return to_markdown(with_intervals(results(study, metrics=["hit@1", "hit@5", "mAP"])), "system")

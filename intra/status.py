@@ -1,12 +1,15 @@
 """The status page of the book: what the reference was made with, and whether a fresh run agrees with it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from intra.agreement import agreement
 from intra.records import Record, code_digest, environment
-from intra.tables import SYSTEM_NAMES, to_myst
+from intra.tables import to_myst
+
+Studies = Mapping[str, Mapping[str, Sequence[Record]]]
+"""Name of a study to label of a configuration to its records."""
 
 _PAGE = """# Status
 
@@ -35,23 +38,24 @@ fresh value lies within two standard deviations over the reference's seeds.
 """
 
 
-def status_page(reference: Sequence[Record], fresh: Sequence[Record]) -> str:
+def status_page(reference: Studies, fresh: Studies) -> str:
     """Markdown of the status page.
 
     Args:
-        reference: Records that the book shows; empty before the first `make accept`.
+        reference: Records that the book shows; without any before the first `make accept`.
         fresh: Records of this build.
     """
-    shown = reference or fresh
-    software = {"reference": shown[0].content["environment"], "this build": environment()}
-    digests = {"reference": shown[0].content["inputs"]["code"], "this build": code_digest()}
+    shown = reference if any(_records(reference)) else fresh
+    first = next(_records(shown)).content
+    software = {"reference": first["environment"], "this build": environment()}
+    digests = {"reference": first["inputs"]["code"], "this build": code_digest()}
     return _PAGE.format(
         agreement=_agreement(reference, fresh),
         seconds=to_myst(
             _seconds(shown), "Seconds to train and to score one run of the reference, median", "tab-seconds", "system"
         ),
         parts=to_myst(
-            pd.DataFrame({"name and revision": shown[0].content["inputs"]["components"]}),
+            pd.DataFrame({"name and revision": first["inputs"]["components"]}),
             "Parts of the reference run",
             "tab-parts",
             "part",
@@ -65,13 +69,23 @@ def status_page(reference: Sequence[Record], fresh: Sequence[Record]) -> str:
     )
 
 
-def _seconds(records: Sequence[Record]) -> pd.DataFrame:
-    frame = pd.DataFrame([{"system": SYSTEM_NAMES[r.system], **r.content["seconds"]} for r in records])
+def _records(studies: Studies) -> Iterator[Record]:
+    return (record for study in studies.values() for records in study.values() for record in records)
+
+
+def _seconds(studies: Studies) -> pd.DataFrame:
+    """Medians over all runs of a system, whatever else was changed."""
+    runs = {record.path: record for record in _records(studies)}  # a run may be in several studies
+    frame = pd.DataFrame([{"system": record.system, **record.content["seconds"]} for record in runs.values()])
     return frame.groupby("system", sort=False).median().map("{:.2f}".format)
 
 
-def _agreement(reference: Sequence[Record], fresh: Sequence[Record]) -> str:
-    if not reference:
+def _agreement(reference: Studies, fresh: Studies) -> str:
+    if not any(_records(reference)):
         return "There is no reference yet: everything in this book comes from the fresh run."
+    compared = {name: agreement(reference[name], fresh[name]) for name in reference if name in fresh}
+    frame = pd.concat(
+        {name: rows for name, rows in compared.items() if len(rows)}, names=["study", "configuration"]
+    ).reset_index(level="configuration")
     caption = "mAP in percent (intention match, test), reference with its deviation over seeds, and fresh"
-    return to_myst(agreement(reference, fresh), caption, "tab-agreement", "system")
+    return to_myst(frame, caption, "tab-agreement", "study")

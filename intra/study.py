@@ -1,36 +1,123 @@
-"""Named studies: a base config and what varies. Runs that are on record are not made again.
+"""Named studies: configurations, each with several seeds. Runs that are on record are not made again.
 
 Reading records needs no torch; it is imported with `running` when a run has to be made.
 """
 
+import itertools
 import json
 import shutil
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from intra.components import Components
-from intra.config import RunConfig, unknown
+from intra.config import ATTRIBUTE_KEYS, RunConfig, unknown
 from intra.data.reader import PACKAGED, profile_dataset
+from intra.engines import Engine, opened
 from intra.errors import IntraError
+from intra.evaluation import MATCHES
 from intra.features import data_attributes, data_knowledge
 from intra.files import written_whole
 from intra.generation.attributes import StickerAttributes
 from intra.generation.knowledge import Knowledge
 from intra.generation.store import GenerationStore
 from intra.paths import BUILD, RECORDS
-from intra.records import CHECKS, WEIGHTS, Record, code_digest, read_record, run_name
+from intra.records import CHECKS, DETAILS, RECORD, RELEVANCE, RUN, RUNS, Record, code_digest, read_record, run_name
 
 FRESH_RECORDS = BUILD / "records"
 """Where runs go that are not the reference."""
-SEEDS = (0, 1, 2, 3, 4)
-Seeds = Sequence[int] | int | str
-"""Whole numbers, or their text as in `read_seeds`: papermill hands lists on as text."""
+Seeds = Sequence[int] | int | str | None
+"""Whole numbers, or their text as in `read_seeds`: papermill hands lists on as text. None: the study's own."""
+Report = Callable[[str], None]
 
-STUDIES: dict[str, list[dict]] = {
-    "main": [{"system": name} for name in ("random", "majority", "int_ra", "oracle")],
+
+@dataclass(frozen=True)
+class Study:
+    """A selection of configs."""
+
+    configurations: dict[str, dict]
+    """Label, as tables print it, to what is asked of `RunConfig.of_profile`."""
+    seeds: tuple[int, ...] = field(default=(0, 1, 2, 3, 4))
+
+
+INT_RA = "Int-RA"
+"""Label of the default configuration, in whatever study."""
+_REMOVED = {
+    "attribute": {"attributes": ""},
+    "intention": {"query": "context", "weight_intention": 0.0},
+    "knowledge": {"knowledge": False},
 }
-"""Name to the changes of the base config, one entry a configuration."""
+"""The parts of Int-RA that Table II takes away."""
+_READINGS = {
+    "query": ("straight-through", "teacher", "mixture", "context", "concat", "gold"),
+    "relation": ("value", "scalar"),
+    "head_reduction": ("max",),
+    "attribute_reduction": ("mean",),
+    "description_units": ("token",),
+    "regions": ("patches+class", "class"),
+    "retrieval_loss": ("hardest", "literal", "infonce"),
+    "negatives": ("batch", "all"),
+    "negative_reduction": ("sum",),
+    "gallery": ("all",),
+}
+"""Other readings of the paper than the default one. The label policy is not among them: no sticker of the packaged
+data has conversations with different intentions."""
+
+
+def _without() -> Iterator[tuple[str, dict]]:
+    for count in range(1, len(_REMOVED) + 1):
+        for parts in itertools.combinations(_REMOVED, count):
+            yield f"w/o {', '.join(parts)}", {name: v for part in parts for name, v in _REMOVED[part].items()}
+
+
+def _attribute_sets() -> Iterator[tuple[str, dict]]:
+    yield "none", {"attributes": ""}
+    for count in range(1, len(ATTRIBUTE_KEYS) + 1):
+        for keys in map("".join, itertools.combinations(ATTRIBUTE_KEYS, count)):
+            yield keys, {"attributes": keys}
+
+
+def _steps_to_plus() -> dict[str, dict]:
+    """Int-RA, Int-RA+, that without each of its parts, and Int-RA with one of them."""
+    plus, both = {"system": "int_ra_plus"}, "regions+descriptions"
+    return {
+        INT_RA: {},
+        "Int-RA+": plus,
+        "w/o mixture": plus | {"query": "label"},
+        "w/o descriptions": plus | {"sticker_evidence": "regions"},
+        "w/o regions": plus | {"sticker_evidence": "descriptions"},
+        "w/o probabilities": {"query": "mixture", "sticker_evidence": both},
+        "Int-RA with descriptions": {"sticker_evidence": both},
+    }
+
+
+STUDIES: dict[str, Study] = {
+    "main": Study(
+        {
+            "Random": {"system": "random"},
+            "Majority intention": {"system": "majority"},
+            INT_RA: {},
+            "Oracle intention": {"system": "oracle"},
+        }
+    ),
+    "ablations": Study({INT_RA: {}, **dict(_without())}),
+    "window": Study({str(window): {"window": window} for window in range(2, 11)}),
+    "attributes": Study(dict(_attribute_sets())),
+    "readings": Study(
+        {INT_RA: {}} | {f"{name}: {value}": {name: value} for name, values in _READINGS.items() for value in values}
+    ),
+    "release": Study({INT_RA: {}, "as released": {"system": "released"}}),
+    "plus": Study(_steps_to_plus(), seeds=tuple(range(10))),
+    "data_size": Study(
+        {
+            f"{label}, {100 * share:g} %": {"system": system, "train_fraction": share}
+            for label, system in ((INT_RA, "int_ra"), ("Int-RA+", "int_ra_plus"))
+            for share in (0.125, 0.25, 0.5, 1.0)
+        }
+    ),
+}
+WHOLE = "main"
+"""The study whose runs the reference keeps with their ranked lists and details."""
 
 
 def read_seeds(text: str) -> list[int]:
@@ -53,9 +140,9 @@ def read_seeds(text: str) -> list[int]:
 
 
 def study_configs(
-    name: str, profile: str = "mini", seeds: Seeds = SEEDS, dataset: str | None = None
-) -> list[RunConfig]:
-    """The configs of a study: every configuration with every seed.
+    name: str, profile: str = "mini", seeds: Seeds = None, dataset: str | None = None
+) -> dict[str, list[RunConfig]]:
+    """The configs of a study: label to one config a seed.
 
     Args:
         name: Of the study.
@@ -69,96 +156,171 @@ def study_configs(
     """
     if name not in STUDIES:
         raise IntraError(unknown("study", name, STUDIES))
-    if isinstance(seeds, str):
+    study = STUDIES[name]
+    if seeds is None:
+        seeds = study.seeds
+    elif isinstance(seeds, str):
         seeds = read_seeds(seeds)
     elif not isinstance(seeds, Sequence):
         seeds = [seeds]
     if not seeds or any(not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 for seed in seeds):
         raise IntraError(f"seeds are {list(seeds)!r}, expected at least one whole number from 0 up")
-    base = RunConfig.of_profile(profile, dataset=dataset)
-    return [base.with_changes(**changes, seed=seed) for changes in STUDIES[name] for seed in dict.fromkeys(seeds)]
+    seeds = list(dict.fromkeys(seeds))
+    return {
+        label: [RunConfig.of_profile(profile, dataset=dataset, seed=seed, **changes) for seed in seeds]
+        for label, changes in study.configurations.items()
+    }
 
 
-def load_study(name: str, profile: str = "mini", seeds: Seeds = SEEDS) -> list[Record]:
-    """Records of a study: from the reference, else from earlier fresh runs, else made now.
+def distinct_configs(
+    names: Sequence[str], profile: str = "mini", seeds: Seeds = None, dataset: str | None = None
+) -> dict[RunConfig, str]:
+    """The configs of several studies, each once, with what it is called in the first study that has it."""
+    distinct: dict[RunConfig, str] = {}
+    for name in names:
+        for label, configs in study_configs(name, profile, seeds, dataset).items():
+            for config in configs:
+                distinct.setdefault(config, f"{name} {label} seed {config.seed}")
+    return distinct
+
+
+def by_label(
+    records: Sequence[Record], name: str, profile: str = "mini", seeds: Seeds = None, dataset: str | None = None
+) -> dict[str, list[Record]]:
+    """Those of some records that belong to a study: label to its records over seeds; labels without any are left out.
+
+    Args:
+        records: In any order.
+        name: Of the study; see `study_configs` for the others.
+        profile: Of its parts.
+        seeds: Of its runs.
+        dataset: Of its runs.
+    """
+    known = {record.config: record for record in records}
+    study = study_configs(name, profile, seeds, dataset)
+    found = {label: [known[config] for config in configs if config in known] for label, configs in study.items()}
+    return {label: records for label, records in found.items() if records}
+
+
+def load_study(name: str, profile: str = "mini", seeds: Seeds = None) -> dict[str, list[Record]]:
+    """Records of a study, label to one record a seed: from the reference, else from earlier fresh runs, else made now.
 
     Raises:
         IntraError: See `study_configs`.
     """
-    records = []
-    for config in study_configs(name, profile, seeds):
-        reference = RECORDS / profile / name / run_name(config)
-        records.append(read_record(reference) if reference.exists() else _run(name, config, FRESH_RECORDS))
-    return records
+    return {label: list(map(_load, configs)) for label, configs in study_configs(name, profile, seeds).items()}
 
 
-def reference_records(name: str, profile: str = "mini") -> list[Record]:
-    """The records of a study's configs in the reference; none before the first `make accept`."""
-    paths = [RECORDS / profile / name / run_name(config) for config in study_configs(name, profile)]
-    return [read_record(path) for path in paths if path.exists()]
+def _load(config: RunConfig) -> Record:
+    reference = RECORDS / config.profile / RUNS / run_name(config)
+    if reference.exists():
+        return read_record(reference)
+    from intra.running import run_one  # torch takes seconds to import, and notebooks that only read need none
+
+    return run_one(config, FRESH_RECORDS)
 
 
-def accept_records(name: str, report: Callable[[str], None], profile: str = "mini") -> None:
-    """Make the fresh records of a study the reference: everything but the weights.
+def reference_records(name: str, profile: str = "mini") -> dict[str, list[Record]]:
+    """The records of a study in the reference, label to records over seeds; none before the first `make accept`."""
+    paths = [RECORDS / profile / RUNS / run_name(config) for config in distinct_configs([name], profile)]
+    return by_label([read_record(path) for path in paths if path.exists()], name, profile)
+
+
+def accept_records(names: Sequence[str], report: Report, profile: str = "mini") -> None:
+    """Make the fresh records of some studies the reference, in the place of all that it held.
 
     Raises:
         IntraError: If a run is missing, or was made by other code or data.
     """
     from intra.running import inputs
 
-    for config in study_configs(name, profile):
-        path = FRESH_RECORDS / profile / name / run_name(config)
+    fresh, configs = FRESH_RECORDS / profile, distinct_configs(names, profile)
+    for config in configs:
+        path = fresh / RUNS / run_name(config)
         if read_record(path).content["inputs"] != inputs(config):
             raise IntraError(f"{path}: was made by other code or data; run `make reproduce` first")
+    whole = distinct_configs([WHOLE], profile)
     with written_whole(RECORDS / profile) as folder:
-        shutil.copytree(
-            FRESH_RECORDS / profile, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(WEIGHTS, ".*", "train")
-        )
-        wanted = {run_name(config) for config in study_configs(name, profile)}
-        for run in (folder / name).iterdir():
-            if run.name not in wanted:
-                shutil.rmtree(run)
+        for config in configs:
+            run = Path(RUNS, run_name(config))
+            (folder / run).mkdir(parents=True)
+            for name in (RECORD, RELEVANCE, *((RUN, DETAILS) if config in whole else ())):
+                if (fresh / run / name).exists():
+                    shutil.copy(fresh / run / name, folder / run)
+        (folder / "qrels").mkdir()
+        for match in MATCHES:
+            shutil.copy(fresh / "qrels" / f"{match}.qrels", folder / "qrels")
+        shutil.copy(fresh / CHECKS, folder)
+        shutil.copytree(fresh / "generated", folder / "generated")
         sources = Components(profile).names().values()
         for store in (folder / "generated").iterdir():
             GenerationStore(store).keep(lambda request: request["source"] in sources)
-    report(f"{len(wanted)} records accepted")
+    report(f"{len(configs)} records accepted")
 
 
 def run_study(
-    name: str,
+    names: str | Sequence[str],
     profile: str = "mini",
-    seeds: Seeds = SEEDS,
+    seeds: Seeds = None,
     root: Path = FRESH_RECORDS,
-    report: Callable[[str], None] = lambda line: None,
+    report: Report = lambda line: None,
     dataset: str | None = None,
+    workers: int = 1,
+    engine: str = "local",
+    address: str | None = None,
 ) -> list[Record]:
-    """Make every run of a study that `root` lacks.
+    """Make every run of one or several studies that `root` lacks; this process alone writes records.
 
     Args:
-        name: Of the study.
-        profile: Of its parts.
+        names: Of the studies.
+        profile: Of their parts.
         seeds: One run a configuration and seed.
         root: Folder of records.
-        report: Told one line a run.
+        report: Told one line a run, as it is finished.
         dataset: See `study_configs`.
+        workers: See `engines.opened`.
+        engine: See `engines.opened`.
+        address: See `engines.opened`.
+
+    Returns:
+        One record a config that differs, in the order of the studies.
     """
-    records = []
-    for config in (configs := study_configs(name, profile, seeds, dataset)):
-        start = time.perf_counter()
-        records.append(_run(name, config, root))
-        selected = records[-1].content["selection"]
-        found = f"valid mAP {selected['value']:.4f}" if selected else "nothing to select"
-        place = f"{len(records)}/{len(configs)}"
-        report(f"{place} {run_name(config)}: {found} ({time.perf_counter() - start:.1f} s)")
-    if name == "main":
-        _check_data(configs[0], records[0].root / CHECKS)
-    return records
+    from intra.running import config_root, on_record
+
+    names = [names] if isinstance(names, str) else names
+    configs = distinct_configs(names, profile, seeds, dataset)
+    records: dict[RunConfig, Record] = {}
+    for config in configs:
+        if record := on_record(config, root):
+            records[config] = record
+            report(_line(len(records), configs, record, "on record"))
+    missing = [config for config in configs if config not in records]
+    if missing:
+        with opened(engine, workers, address) as opened_engine:
+            for config, record in _make(opened_engine, missing, root):
+                records[config] = record
+                report(_line(len(records), configs, record, f"{sum(record.content['seconds'].values()):.1f} s"))
+    first = next(iter(configs))
+    if WHOLE in names:
+        _check_data(first, config_root(first, root) / CHECKS)
+    return [records[config] for config in configs]
 
 
-def _run(name: str, config: RunConfig, root: Path) -> Record:
-    from intra.running import run_one  # torch takes seconds to import, and notebooks that only read need none
+def _make(engine: Engine, configs: list[RunConfig], root: Path) -> Iterator[tuple[RunConfig, Record]]:
+    """Make runs of one profile and data set, and write each record as its run is finished."""
+    from intra.running import PREPARATIONS, config_root, keep_run_files, make_run_files, prepare
 
-    return run_one(name, config, root)
+    store = config_root(configs[0], root) / "generated"
+    for _ in engine.run(prepare, [(kind, configs) for kind in PREPARATIONS], store):
+        pass
+    for config, files in engine.run(make_run_files, configs, store):
+        yield config, keep_run_files(config, files, root)
+
+
+def _line(number: int, configs: Mapping[RunConfig, str], record: Record, took: str) -> str:
+    selected = record.content["selection"]
+    found = f"valid mAP {selected['value']:.4f}" if selected else "nothing to select"
+    return f"{number}/{len(configs)} {configs[record.config]}: {found} ({took})"
 
 
 def _check_data(config: RunConfig, path: Path) -> None:

@@ -60,7 +60,7 @@ def fit(
 
     shuffle = torch.Generator().manual_seed(config.seed)
     accelerator = Accelerator()
-    optimiser = torch.optim.Adam(_groups(model, encoder, config))
+    optimiser = torch.optim.Adam(_groups(model, encoder, config), fused=True)
     prepared, optimiser = accelerator.prepare(model, optimiser)
     history, best, best_state = [], 0, None
     with torch.random.fork_rng(devices=[]):
@@ -104,16 +104,20 @@ def partition_map(score: Callable[[Queries, Gallery], np.ndarray], partition: Pa
 
 
 def batches(train: Partition, config: RunConfig, shuffle: torch.Generator) -> Iterator[Batch]:
-    """One pass over the training queries in random order, each batch with its stickers and some random others."""
+    """One pass over the training queries in random order, each batch with its stickers and some random others.
+
+    With negatives from the `batch` there are no others.
+    """
     own = torch.from_numpy(train.queries.stickers)
+    count = 0 if config.negatives == "batch" else config.other_stickers
     for rows in torch.randperm(len(own), generator=shuffle).split(config.batch_size):
-        others = torch.randperm(len(train.gallery.ids), generator=shuffle)[: config.other_stickers]
+        others = torch.randperm(len(train.gallery.ids), generator=shuffle)[:count]
         yield {"queries": rows, "stickers": torch.cat([own[rows], others]).unique()}
 
 
 def _epoch(accelerator, model, losses, optimiser, batches: Iterator[Batch]) -> dict[str, float]:
     """One pass over the training queries; mean of each loss, weighted by batch size."""
-    sums: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}
     count = 0
     for batch in batches:
         rows = len(batch["queries"])
@@ -125,5 +129,6 @@ def _epoch(accelerator, model, losses, optimiser, batches: Iterator[Batch]) -> d
         accelerator.backward(sum(named.values()))
         optimiser.step()
         for name, value in named.items():
-            sums[name] = sums.get(name, 0.0) + float(accelerator.reduce(value.detach(), "mean")) * rows
-    return {name: total / count for name, total in sums.items()}
+            sums[name] = sums.get(name, 0) + value.detach() * rows
+    # once an epoch: reading a value waits for the device, and for every process
+    return {name: float(accelerator.reduce(total, "mean")) / count for name, total in sums.items()}

@@ -49,6 +49,7 @@ def toy_features(
                 descriptions.astype(np.float32),
                 described,
                 np.eye(intentions, dtype=bool)[shown],
+                vision.mean(axis=1).astype(np.float32),
             ),
             relevant,
         )

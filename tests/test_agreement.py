@@ -1,10 +1,14 @@
-"""The verdict on a fresh run, against cases worked by hand."""
+"""The verdict on a fresh run, against cases worked by hand, and the page that tells it."""
 
+import re
 from pathlib import Path
+
+import pytest
 
 from intra.agreement import OUTSIDE, SAME, WITHIN, agreement
 from intra.config import RunConfig
-from intra.records import Record
+from intra.records import Record, code_digest
+from intra.status import status_page
 
 
 def record(system, seed, value):
@@ -13,11 +17,15 @@ def record(system, seed, value):
 
 
 # mean 0.30, standard deviation 0.02 (deviations of -0.02, 0, 0.02 and their root mean square 0.01633)
-REFERENCE = [record("int_ra", seed, value) for seed, value in enumerate([0.28, 0.30, 0.32])]
+REFERENCE = {"Int-RA": [record("int_ra", seed, value) for seed, value in enumerate([0.28, 0.30, 0.32])]}
 
 
-def verdict(*fresh):
-    return agreement(REFERENCE, [record("int_ra", seed, value) for seed, value in fresh]).loc["Int-RA", "verdict"]
+def fresh(*values):
+    return {"Int-RA": [record("int_ra", seed, value) for seed, value in values]}
+
+
+def verdict(*values):
+    return agreement(REFERENCE, fresh(*values)).loc["Int-RA", "verdict"]
 
 
 def test_verdicts_worked_by_hand():
@@ -41,25 +49,95 @@ def test_the_worst_verdict_counts():
 
 
 def test_the_row_tells_means_in_percent():
-    row = agreement(REFERENCE, [record("int_ra", 0, 0.28), record("int_ra", 1, 0.31)]).loc["Int-RA"]
+    row = agreement(REFERENCE, fresh((0, 0.28), (1, 0.31))).loc["Int-RA"]
     assert row["fresh runs"] == 2
     assert row["reference mAP"] == "30.00 ± 1.63"
     assert row["fresh mAP"] == "29.50"
 
 
-def test_systems_that_only_one_side_holds_are_left_out():
-    both = agreement([*REFERENCE, record("oracle", 0, 1.0)], [record("random", 0, 0.1), record("int_ra", 0, 0.28)])
+def test_configurations_that_only_one_side_holds_are_left_out():
+    both = agreement(
+        REFERENCE | {"Oracle intention": [record("oracle", 0, 1.0)]},
+        {"Random": [record("random", 0, 0.1)]} | fresh((0, 0.28)),
+    )
     assert list(both.index) == ["Int-RA"]
-    assert agreement(REFERENCE, []).empty
+    assert agreement(REFERENCE, {}).empty
+
+
+def test_configurations_are_told_apart_by_their_label():
+    """Those of one system, too: each is compared with itself."""
+    windows = {
+        f"{window}": [
+            Record(
+                Path("run"),
+                {
+                    "config": RunConfig(window=window, seed=seed).as_dict(),
+                    "metrics": {"intention": {"mAP": window / 10 + seed / 100}},
+                },
+            )
+            for seed in (0, 1)
+        ]
+        for window in (2, 3)
+    }
+    found = agreement(windows, {"3": windows["3"][:1], "2": windows["2"]})
+    assert found["reference mAP"].to_dict() == {"2": "20.50 ± 0.50", "3": "30.50 ± 0.50"}
+    assert found["fresh mAP"].to_dict() == {"2": "20.50", "3": "30.00"}
+    assert set(found["verdict"]) == {SAME}
 
 
 def test_one_reference_run_leaves_no_room():
-    one = [record("oracle", 0, 0.75)]
-    assert agreement(one, [record("oracle", 0, 0.75)]).loc["Oracle intention", "verdict"] == SAME
-    assert agreement(one, [record("oracle", 0, 0.7501)]).loc["Oracle intention", "verdict"] == OUTSIDE
+    one = {"Oracle intention": [record("oracle", 0, 0.75)]}
+    assert agreement(one, one).loc["Oracle intention", "verdict"] == SAME
+    other = {"Oracle intention": [record("oracle", 0, 0.7501)]}
+    assert agreement(one, other).loc["Oracle intention", "verdict"] == OUTSIDE
 
 
 def test_another_config_is_not_the_same_run():
     other = RunConfig(system="int_ra", seed=0, window=3)
-    fresh = Record(Path("run"), {"config": other.as_dict(), "metrics": {"intention": {"mAP": 0.28}}})
-    assert agreement(REFERENCE, [fresh]).loc["Int-RA", "verdict"] == WITHIN
+    one = Record(Path("run"), {"config": other.as_dict(), "metrics": {"intention": {"mAP": 0.28}}})
+    assert agreement(REFERENCE, {"Int-RA": [one]}).loc["Int-RA", "verdict"] == WITHIN
+
+
+# --- the status page ------------------------------------------------------------------------------------------
+
+
+def timed(system, seed, seconds, **changes):
+    content = record(system, seed, 0.5).content | {"seconds": {"fit": seconds, "score": 0.25}}
+    config = RunConfig(system=system, seed=seed, **changes)
+    made_with = {
+        "inputs": {"code": "0123456789ab", "components": {"text": "an encoder@1"}},
+        "environment": {"python": "3.11.0"},
+    }
+    return Record(Path(f"{config.digest()}"), content | {"config": config.as_dict()} | made_with)
+
+
+def rows(page, name):
+    """Cells of a table of the page, row by row."""
+    (body,) = re.findall(rf":name: {name}\n.*?\n\n(.*?)\n```", page, re.DOTALL)
+    return [[cell.strip()[2:] for cell in row.split("\n")] for row in body[2:].split("\n* ")]
+
+
+def test_the_status_page_compares_studies_by_label():
+    ours = [timed("int_ra", seed, seconds) for seed, seconds in enumerate((4, 6, 11))]
+    wide = [timed("int_ra", 0, 9, window=2)]
+    control = [timed("random", 0, 0)]
+    reference = {"main": {"Random": control, "Int-RA": ours}, "window": {"2": wide, "6": ours}, "plus": {}}
+    fresh = {"main": {"Int-RA": ours[:1]}, "window": {"6": ours[:1]}, "plus": {}}
+    page = status_page(reference, fresh)
+    head, *agreed = rows(page, "tab-agreement")
+    assert head == ["study", "configuration", "fresh runs", "reference mAP", "fresh mAP", "verdict"]
+    assert agreed == [
+        ["main", "Int-RA", "1", "50.00 ± 0.00", "50.00", "same"],
+        ["window", "6", "1", "50.00 ± 0.00", "50.00", "same"],
+    ]
+    # a run counts once, in however many studies it is: the median of 4, 6, 9 and 11
+    assert rows(page, "tab-seconds")[1:] == [["random", "0.00", "0.25"], ["int_ra", "7.50", "0.25"]]
+    assert rows(page, "tab-parts")[1:] == [["text", "an encoder@1"]]
+    assert ["code digest", "0123456789ab", code_digest()] in rows(page, "tab-software")
+
+
+@pytest.mark.parametrize("reference", [{}, {"main": {}}])
+def test_without_a_reference_the_status_page_says_so(reference):
+    page = status_page(reference, {"main": {"Int-RA": [timed("int_ra", 0, 4)]}})
+    assert "There is no reference yet" in page and "tab-agreement" not in page
+    assert rows(page, "tab-seconds")[1:] == [["int_ra", "4.00", "0.25"]]

@@ -1,6 +1,7 @@
 """The command line: help, one-line errors, status, and numbers that are those of the records."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,8 +10,10 @@ import pytest
 from intra import __version__, reproduce, study
 from intra.cli import _assignments, _seeds, main
 from intra.config import RunConfig
+from intra.engines import processors
 from intra.errors import IntraError
 from intra.paths import ROOT
+from intra.study import distinct_configs
 
 pytest_plugins = ["helpers"]
 
@@ -67,8 +70,11 @@ def records(smoke, cache):
             ["--system", "--seed", "--set", "--profile", "--out", "--json", *RunConfig.__dataclass_fields__],
         ),
         (["evaluate"], ["path", "--dataset", "--split", "--profile", "--json"]),
-        (["study"], ["name", "--dataset", "--seeds", "--profile", "--out", "--json"]),
-        (["reproduce"], ["--seeds", "-p", "--accept"]),
+        (
+            ["study"],
+            "NAME all --dataset --seeds --profile --out --workers --engine local ray --address --json".split(),
+        ),
+        (["reproduce"], ["--seeds", "-p", "--workers", "--accept"]),
     ],
     ids=lambda value: " ".join(value) or "intra",
 )
@@ -133,6 +139,14 @@ def test_what_is_no_list_of_seeds_is_refused(text, capsys):
     assert f"{text!r} is no list of seeds such as 0-4 or 0,2,7" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
+def test_what_is_no_number_of_processes_is_refused(text, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["study", "main", f"--workers={text}"])
+    assert stopped.value.code == 2
+    assert f"{text!r} is no number of processes from 1 up" in capsys.readouterr().err
+
+
 def test_assignments_are_json_where_they_can_be():
     pairs = ["epochs=2", "margin=0.5", "system=oracle", "dataset=a=b", "x=[1, 2]", "y=", "z=true"]
     assert _assignments(pairs) == {
@@ -164,6 +178,12 @@ def test_assignments_are_json_where_they_can_be():
         (["train", "--seed", "-1"], "seed is -1"),
         (["train", "--profile", "smoke", "--set", "dataset=replysticker"], "replysticker: no such data set"),
         (["study", "mian"], "unknown study 'mian' (did you mean 'main'?)"),
+        (["study", "main", "windw"], "unknown study 'windw' (did you mean 'window'?)"),
+        (["study", "main", "--profile", "smoke", "--address", "a:1"], "the local engine has no address such as a:1"),
+        (
+            ["study", "main", "--profile", "smoke", "--engine", "ray", "--address", "here"],
+            "'here' is no address of a Ray cluster such as 10.0.0.1:6379",
+        ),
         (["study", "main", "--profile", "Smoke"], "unknown profile 'Smoke' (did you mean 'smoke'?)"),
         *(
             ([*command, "--profile", "paper"], "the profile 'paper' has no data set of its own")
@@ -194,10 +214,10 @@ def test_accepting_takes_the_run_as_it_is(more, fail, monkeypatch):
 def test_reproduce_passes_on_what_it_is_given(printed, monkeypatch):
     called = []
     monkeypatch.setattr(reproduce, "accept_run", lambda: called.append("accept"))
-    monkeypatch.setattr(reproduce, "reproduce", lambda seeds, parameters: called.append((seeds, parameters)))
-    for arguments in (["--accept"], [], ["--seeds", "1-2", "-p", "profile=smoke"]):
+    monkeypatch.setattr(reproduce, "reproduce", lambda *arguments: called.append(arguments))
+    for arguments in (["--accept"], [], ["--seeds", "1-2", "-p", "profile=smoke", "--workers", "3"]):
         printed("reproduce", *arguments)
-    assert called == ["accept", (None, {}), ([1, 2], {"profile": "smoke"})]
+    assert called == ["accept", (None, {}, processors()), ([1, 2], {"profile": "smoke"}, 3)]
 
 
 RUN_LINE = "c1 Q0 s1 1 0.5 tag\n"
@@ -226,7 +246,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(fail, cache, tmp_path):
 
 @pytest.mark.parametrize("word", ["", "interrupted in 05_training.ipynb; start again"])
 def test_ctrl_c_ends_with_130(word, fail, monkeypatch):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt(*[word] if word else [])
 
     monkeypatch.setattr(study, "run_study", interrupted)
@@ -242,7 +262,7 @@ def test_train_prints_its_record_as_json(printed, cache, smoke, tmp_path):
     found = printed(*arguments, "--out", tmp_path, "--json")
     assert found["config"] == RunConfig(profile="smoke", seed=3, epochs=2, margin=0.3).as_dict()
     assert [entry["epoch"] for entry in found["history"]] == [1, 2]
-    path = tmp_path / "smoke" / "train" / f"int_ra-seed3-{found['digest']}"
+    path = tmp_path / "smoke" / "runs" / f"int_ra-seed3-{found['digest']}"
     assert found.pop("path") == str(path)
     assert json.loads((path / "record.json").read_text()) == found
 
@@ -295,7 +315,8 @@ def test_study_prints_every_record_as_json(records, smoke, capsys):
     printed = capsys.readouterr()
     assert json.loads(printed.out) == [record.content for record in smoke]
     told = printed.err.splitlines()
-    assert [line.split(":")[0] for line in told] == [f"{n}/8 {r.path.name}" for n, r in enumerate(smoke, 1)]
+    names = distinct_configs(["main"], "smoke", (0, 1))
+    assert [line.split(":")[0] for line in told] == [f"{n}/8 {names[r.config]}" for n, r in enumerate(smoke, 1)]
     for line, record in zip(told, smoke, strict=True):
         selected = record.content["selection"]
         assert (f"valid mAP {selected['value']:.4f}" if selected else "nothing to select") in line
@@ -303,15 +324,35 @@ def test_study_prints_every_record_as_json(records, smoke, capsys):
 
 
 def test_study_prints_tables(printed, records, smoke):
-    lines = printed("study", "main", "--profile", "smoke", "--seeds", "0-1", "--out", records).splitlines()
+    arguments = ["--profile", "smoke", "--seeds", "0-1", "--workers", "1", "--out", records]
+    lines = printed("study", "main", *arguments).splitlines()
     assert [line for line in lines if line.endswith("interval]")] == [
-        "intention match, percent [95 % interval]",
-        "exact match, percent [95 % interval]",
+        "main: intention match, percent [95 % interval]",
+        "main: exact match, percent [95 % interval]",
     ]
     (first,) = [line for line in lines[: len(lines) // 2] if line.startswith("Random")]
     hit = 100 * sum(r.metrics["intention"]["hit@1"] for r in smoke if r.system == "random") / 2
     assert first.removeprefix("Random").split()[0] == f"{hit:.1f}"
     assert sum(line.startswith("Int-RA") for line in lines) == 2
+
+
+def test_several_studies_are_made_at_once_and_each_is_printed(printed, records, cache, tmp_path, monkeypatch):
+    labels = {"first": {"A": {"system": "random"}, "B": {"system": "oracle"}}, "second": {"C": {"system": "oracle"}}}
+    monkeypatch.setattr(study, "STUDIES", {name: study.Study(own, seeds=(0,)) for name, own in labels.items()})
+    shutil.copytree(records / "smoke" / "generated", tmp_path / "smoke" / "generated")
+    arguments = ["--profile", "smoke", "--workers", "1", "--out", tmp_path]
+    tables = printed("study", "second", "first", "second", *arguments)
+    heads = [line for line in tables.splitlines() if line.endswith("interval]")]
+    assert [head.split(",")[0] for head in heads] == [
+        f"{name}: {match} match" for name in ("second", "first") for match in ("intention", "exact")
+    ]
+    assert len(list((tmp_path / "smoke" / "runs").iterdir())) == 2
+    everything = printed("study", "all", *arguments)
+    for name, own in labels.items():
+        table = everything.split(f"{name}: intention match")[1].split("\n\n")[0]
+        assert [line.split()[0] for line in table.splitlines()[2:]] == list(own)
+    contents = printed("study", "all", *arguments, "--json")
+    assert [content["config"]["system"] for content in contents] == ["random", "oracle"]
 
 
 def test_the_module_runs_as_a_command(elsewhere, smoke):
@@ -320,4 +361,5 @@ def test_the_module_runs_as_a_command(elsewhere, smoke):
     seed_0 = [record for record in smoke if record.seed == 0]
     assert [content["metrics"] for content in found] == [record.metrics for record in seed_0]
     told = (elsewhere / "stderr").read_text().splitlines()
-    assert [line.split(":")[0] for line in told] == [f"{n}/4 {r.path.name}" for n, r in enumerate(seed_0, 1)]
+    assert [line.split()[0] for line in told] == [f"{n}/4" for n in range(1, 5)]  # runs in whatever order
+    assert sorted(line.split(":")[0][4:] for line in told) == sorted(distinct_configs(["main"], "smoke", 0).values())

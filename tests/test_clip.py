@@ -113,7 +113,7 @@ def put_norm(norm, prefix, state):
 
 @torch.no_grad()
 def other_vision(model, activation="gelu"):
-    """From pixels to patch tokens after the last norm and the projected class token, by transformers."""
+    """From pixels to patch tokens and class token after the last norm, and the latter projected, by transformers."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     other = CLIPVisionModelWithProjection(
@@ -141,7 +141,8 @@ def other_vision(model, activation="gelu"):
     def run(pixels):
         with torch.no_grad():
             found = other(pixel_values=pixels)
-            return inner.post_layernorm(found.last_hidden_state[:, 1:]).numpy(), found.image_embeds.numpy()
+            tokens = inner.post_layernorm(found.last_hidden_state).numpy()
+            return tokens[:, 1:], tokens[:, 0], found.image_embeds.numpy()
 
     return run
 
@@ -177,12 +178,13 @@ def other_text(model, tokens):
 # Pictures
 
 
-def test_patch_tokens_and_pooled_vector_are_those_of_another_implementation(model, folder, pictures):
+def test_tokens_and_pooled_vector_are_those_of_another_implementation(model, folder, pictures):
     features = ClipEncoder(folder).encode(pictures)
-    tokens, pooled = other_vision(model)(pixels_of(pictures))
+    tokens, class_tokens, pooled = other_vision(model)(pixels_of(pictures))
     assert features.regions.shape == (5, (SIZE // PATCH) ** 2, WIDTH) and features.pooled.shape == (5, SPACE)
-    assert features.regions.dtype == features.pooled.dtype == np.float32
+    assert features.regions.dtype == features.class_tokens.dtype == features.pooled.dtype == np.float32
     assert features.regions == pytest.approx(tokens, abs=1e-4)
+    assert features.class_tokens == pytest.approx(class_tokens, abs=1e-4)
     assert features.pooled == pytest.approx(pooled, abs=1e-4)
     assert np.abs(tokens - tokens[:1])[1:].max() > 1e-2, "the probe must tell pictures apart"
 
@@ -286,7 +288,7 @@ def test_a_multilingual_text_tower(tmp_path, monkeypatch, pictures):
             hidden = tower(torch.tensor([ids])).last_hidden_state[0]
             expected = model.text.proj(hidden.mean(dim=0))
         assert vector == pytest.approx(expected.numpy(), abs=1e-4)
-    tokens, _ = other_vision(model)(pixels_of(pictures))
+    tokens, *_ = other_vision(model)(pixels_of(pictures))
     assert encoder.encode(pictures).regions == pytest.approx(tokens, abs=1e-4)
 
 
@@ -304,7 +306,7 @@ def test_local_weights_of_a_known_architecture(form, model, known, pictures, tmp
         state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
         torch.save({"epoch": 1, "state_dict": state}, path)
     encoder = ClipEncoder("tiny-clip", path)
-    tokens, pooled = other_vision(model)(pixels_of(pictures, OPENAI_MEAN, OPENAI_STD))
+    tokens, _, pooled = other_vision(model)(pixels_of(pictures, OPENAI_MEAN, OPENAI_STD))
     features = encoder.encode(pictures)
     assert features.regions == pytest.approx(tokens, abs=1e-4)
     assert features.pooled == pytest.approx(pooled, abs=1e-4)
@@ -315,7 +317,7 @@ def test_local_weights_of_a_known_architecture(form, model, known, pictures, tmp
 def test_a_tag_brings_its_activation_and_its_colours(quick, model, known, folder, pictures, monkeypatch):
     tag = {"file": str(folder / "open_clip_model.safetensors"), "hf_hub": "org/tiny-clip/", "mean": MEAN, "std": STD}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-clip", {"own": tag | {"quick_gelu": quick}})
-    tokens, pooled = other_vision(model, "quick_gelu" if quick else "gelu")(pixels_of(pictures))
+    tokens, _, pooled = other_vision(model, "quick_gelu" if quick else "gelu")(pixels_of(pictures))
     encoder = ClipEncoder("tiny-clip", "own")
     features = encoder.encode(pictures)
     assert features.regions == pytest.approx(tokens, abs=1e-4)

@@ -8,15 +8,19 @@ import math
 import pytest
 
 from intra import components
-from intra.config import PROFILES, RunConfig, unknown
+from intra.config import CHOICES, PROFILES, RunConfig, unknown
 from intra.errors import IntraError
 from intra.paper import settings
 
 
 def another(field):
     """A value that is not the field's default."""
-    if field.name in ("profile", "context_encoding"):
-        return {"profile": "smoke", "context_encoding": "utterances"}[field.name]
+    if field.name in ("profile", "attributes"):
+        return {"profile": "smoke", "attributes": "GF"}[field.name]
+    if field.name in CHOICES:
+        return CHOICES[field.name][1]
+    if field.type is bool:
+        return not field.default
     if field.type is str:
         return f"{field.default}-2"
     return field.default / 2 if field.type is float else 2 * field.default or 1
@@ -75,6 +79,15 @@ def test_changes_leave_the_original_alone():
         ({"learning_rate": math.nan}, "learning_rate is nan, expected a number of at least 0"),
         ({"learning_rate": math.inf}, "learning_rate is inf, expected a number of at least 0"),
         ({"weight_intention": False}, "weight_intention is False, expected a number of at least 0"),
+        ({"knowledge": 1}, "knowledge is 1, expected true or false"),
+        ({"attributes": "PG"}, "attributes is 'PG', expected some letters of GPFV in order"),
+        ({"attributes": "GX"}, "attributes is 'GX', expected some letters of GPFV in order"),
+        ({"train_fraction": 0}, "train_fraction is 0.0, expected a share above 0 and at most 1"),
+        ({"train_fraction": 1.5}, "train_fraction is 1.5, expected a share above 0 and at most 1"),
+        (
+            {"query": "lable"},
+            f"query: unknown value 'lable' (did you mean 'label'?); known are {', '.join(sorted(CHOICES['query']))}",
+        ),
         ({"width": 10, "heads": 4}, "width 10 is no multiple of heads 4"),
         ({"hads": 2}, f"unknown setting 'hads' (did you mean 'heads'?); known are {', '.join(sorted(OTHER))}"),
     ],

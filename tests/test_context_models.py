@@ -1,11 +1,11 @@
 """Three ways to H^T: frozen, with tuned layers, joined from utterances."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
 from intra import features
 from intra.components import Components
@@ -174,28 +174,29 @@ def test_a_line_does_not_depend_on_the_window():
 
 
 def test_joining_by_hand():
-    """Knowledge is missing: the others stand at places 1 and 2, and their mean is taken."""
+    """Knowledge is missing: each head weighs the two utterances, at places 1 and 2, in its own way."""
     torch.manual_seed(0)
     context = JoinedContext(8, 4, 2).eval()
-    torch.nn.init.normal_(context.positions)
+    torch.nn.init.normal_(context.place)
+    torch.nn.init.normal_(context.weight.weight)
     utterances = torch.randn(2, 8)
-    weights = dict(context.layer.named_parameters())
-
-    def normed(x, norm):
-        return functional.layer_norm(x, (8,), weights[f"{norm}.weight"], weights[f"{norm}.bias"])
-
-    x = utterances + context.positions[1:3]
-    query, key, value = (normed(x, "norm1") @ weights["self_attn.in_proj_weight"].T).split(8, dim=1)
-    heads = []
-    for part in (slice(0, 4), slice(4, 8)):
-        attention = (query[:, part] @ key[:, part].T / 2).softmax(dim=1)  # the square root of 4
-        heads.append(attention @ value[:, part])
-    x = x + torch.cat(heads, dim=1) @ weights["self_attn.out_proj.weight"].T
-    inner = (normed(x, "norm2") @ weights["linear1.weight"].T + weights["linear1.bias"]).relu()
-    x = x + inner @ weights["linear2.weight"].T + weights["linear2.bias"]
     with torch.no_grad():
-        made = context(torch.cat([torch.zeros(1, 8), utterances, torch.zeros(1, 8)])[None])
-    assert made[0].tolist() == pytest.approx(x.mean(dim=0).tolist(), abs=1e-5)
+        made = context(torch.cat([torch.zeros(1, 8), utterances, torch.zeros(1, 8)])[None])[0]
+    expected = []
+    for head in (0, 1):
+        weights = [
+            math.exp((context.weight.weight[head] @ u + context.place[t, head]).item())
+            for t, u in enumerate(utterances, 1)
+        ]
+        for dimension in range(4 * head, 4 * head + 4):
+            inner = [(context.value.weight[dimension] @ u + context.value.bias[dimension]).item() for u in utterances]
+            values = [x * (1 + math.erf(x / math.sqrt(2))) / 2 for x in inner]
+            expected.append(sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights))
+    assert made.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_nothing_at_all_is_zeros():
+    assert not JoinedContext(8, 4, 2).eval()(torch.zeros(2, 5, 8)).any()
 
 
 def test_a_query_does_not_depend_on_its_batch():
@@ -299,7 +300,7 @@ def test_cached_states_give_the_frozen_features(layers, store, monkeypatch):
         text_features = IntRASystem(config, made)
         text_features.model.eval()
         with torch.no_grad():
-            found = text_features._text_features(made.valid.queries).numpy()
+            found = text_features.text_features(made.valid.queries).numpy()
         assert found == pytest.approx(made.valid.queries.text_features, abs=tolerance)
 
 

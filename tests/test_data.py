@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 import intra
-from intra.config import PROFILES
+from intra.config import PROFILES, RunConfig
 from intra.data import INTENTIONS, SPLITS, Conversation, Dataset, Sticker, Utterance, load_dataset, validate
-from intra.data.reader import profile_dataset
+from intra.data.reader import config_dataset, profile_dataset
 from intra.errors import IntraError
 from intra.paths import REPLYSTICKERS
 from intra.replystickers.design import FOLDER, STICKER_COLUMNS
@@ -632,6 +632,69 @@ def test_the_intentions_of_a_sticker_depend_on_the_order_of_conversations_under_
             assert labelled(*order, intentions=names, policy="last").sticker_intentions() == last
         moved += dict(pairs) != dict(shuffled)
     assert moved > 25
+
+
+# --- the data set of a run ------------------------------------------------------------------------------------
+
+
+def test_a_run_has_the_data_of_its_profile_by_default(folder):
+    assert config_dataset(RunConfig(dataset=str(folder))) == profile_dataset(str(folder), "mini")
+    assert config_dataset(RunConfig(profile="smoke")) == profile_dataset("replystickers", "smoke")
+
+
+@pytest.mark.parametrize("own", ["majority", "last", "all"])
+def test_a_run_may_have_a_label_policy_of_its_own(own, folder):
+    seal(folder, label_policy=own)
+    # s1 was sent for joy twice, s2 for anger twice; now s1 was last sent for anger
+    changed(CONVERSATIONS, 3, intention="anger")(folder)
+    seal(folder, label_policy=own)
+    expected = {"majority": ("anger",), "last": ("anger",), "all": ("joy", "anger")}
+    names = load_dataset(folder).intentions
+    expected = {policy: tuple(sorted(labels, key=names.index)) for policy, labels in expected.items()}
+    tie = min("joy", "anger", key=names.index)
+    expected["majority"] = (tie,)  # once each
+    for policy in ("dataset", "majority", "last", "all"):
+        labels = config_dataset(RunConfig(dataset=str(folder), label_policy=policy)).sticker_intentions()
+        assert labels["s1"] == expected[own if policy == "dataset" else policy]
+        assert labels["s4"] == ("anger",)
+
+
+@pytest.mark.parametrize("policy", ["majority", "last", "all"])
+def test_where_the_gallery_is_all_every_conversation_decides_what_a_sticker_means(policy):
+    """Validation and test have every sticker; training keeps its own, with the labels of its own conversations."""
+    rng, names = np.random.default_rng(0), ("a", "b", "c")
+    differs = 0
+    for _ in range(30):
+        stickers, conversations = {}, []
+        for number in range(20):
+            split, sticker = rng.choice(SPLITS), f"s{rng.integers(5)}"
+            stickers.setdefault(sticker, set()).add(str(split))
+            words = (Utterance("u", "w"),)
+            conversations.append(
+                Conversation(f"c{number}", str(split), words, "u", "reply", sticker, names[rng.integers(3)])
+            )
+        held = tuple(Sticker(name, tuple(splits), None) for name, splits in stickers.items())
+        held += (Sticker("unused", ("valid",), None),)
+        dataset = Dataset("d", "1", tuple(conversations), held, names, policy)
+        wide = dataclasses.replace(dataset, gallery="all")
+
+        def meant(sent):
+            labels = {}
+            for sticker in {c.sticker for c in sent}:
+                told = [c.intention for c in sent if c.sticker == sticker]
+                commonest = max(names, key=lambda name: (told.count(name), -names.index(name)))
+                every = tuple(name for name in names if name in told)
+                labels[sticker] = {"majority": (commonest,), "last": (told[-1],), "all": every}[policy]
+            return labels
+
+        assert wide.split("train") == dataclasses.replace(dataset.split("train"), gallery="all")
+        assert wide.split("train").sticker_intentions() == meant([c for c in conversations if c.split == "train"])
+        for split in ("valid", "test"):
+            assert wide.split(split).conversations == dataset.split(split).conversations
+            assert wide.split(split).stickers == held
+            assert wide.split(split).sticker_intentions() == meant(conversations)
+            differs += meant(conversations) != dataset.split(split).sticker_intentions()
+    assert differs > 30
 
 
 # --- ReplyStickers --------------------------------------------------------------------------------------------

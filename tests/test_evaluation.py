@@ -95,6 +95,22 @@ def test_labels_are_those_of_the_splits_own_conversations():
     assert make_qrels(shared, "test", "intention")["c1"] == {"s1"}
 
 
+def test_a_gallery_of_all_stickers_is_ranked_and_judged_by_all_conversations():
+    # s4, of the training split, is a fear sticker; s1 was sent for joy twice in test and for fear three times in all
+    wide = replace(SMALL, conversations=(*SMALL.conversations, chat("c6", "s1", "fear", "valid")), gallery="all")
+    wide = replace(wide, conversations=(*wide.conversations, chat("c7", "s1", "fear", "valid")))
+    expected = {"c1": {"s1"}, "c2": {"s1"}, "c3": {"s1", "s2", "s4"}, "c4": {"s1", "s2", "s4"}}
+    assert make_qrels(wide, "test", "intention") == expected
+    assert make_qrels(wide, "test", "exact") == {"c1": {"s1"}, "c2": {"s1"}, "c3": {"s1"}, "c4": {"s2"}}
+    queries = ["c1", "c2", "c3", "c4"]
+    # s4 first, then s2, s1, s3: relevant at rank 3 for c1 and c2, at 1, 2 and 3 for the others
+    run = make_run(np.array([[2.0, 3, 1, 4]] * 4), queries, ["s1", "s2", "s3", "s4"], wide)
+    found = match_metrics(run, wide, "test")["intention"]
+    assert (found["hit@1"], found["mAP"]) == pytest.approx((0.5, (1 / 3 + 1 / 3 + 1 + 1) / 4), abs=1e-6)
+    with pytest.raises(IntraError, match="the run leaves out s4, which is one of its candidates"):
+        match_metrics(make_run(np.zeros((4, 3)), queries, ["s1", "s2", "s3"], wide), wide, "test")
+
+
 WITH_CANDIDATES = replace(
     SMALL,
     conversations=(

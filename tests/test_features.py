@@ -1,6 +1,7 @@
 """Features: what systems are given, and the cache that keeps them."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -11,24 +12,57 @@ from PIL import Image
 from intra import config, features
 from intra.components import Components
 from intra.config import RunConfig
+from intra.data import reader
+from intra.data.context import context_text, utterance_texts
 from intra.data.intentions import INTENTIONS
-from intra.data.reader import load_dataset
+from intra.data.reader import config_dataset, load_dataset, profile_dataset
 from intra.data.schema import ATTRIBUTES, SPLITS
 from intra.encoders import text, vision
 from intra.encoders.tiny import tiny_bert
 from intra.errors import IntraError
 from intra.evaluation import make_qrels
-from intra.features import Standardiser, build_features, cached, profile_dataset
+from intra.features import (
+    DECIDING,
+    Standardiser,
+    build_features,
+    cached,
+    data_attributes,
+    data_knowledge,
+    prepare_conversations,
+    prepare_stickers,
+    training_share,
+)
 from intra.paths import PACKAGE
 
 pytest_plugins = ["helpers"]
 CONFIG = RunConfig(profile="smoke")
+UTTERANCES = CONFIG.with_changes(context_encoding="utterances")
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """Folder of generated text, for the whole session."""
+    return tmp_path_factory.mktemp("features") / "generated"
 
 
 @pytest.fixture
-def smoke_features(smoke, cache):
-    """Features that the smoke study was run on."""
-    return build_features(CONFIG, smoke[0].root / "generated")
+def smoke_features(cache, store):
+    return build_features(CONFIG, store)
+
+
+@pytest.fixture
+def forgotten():
+    """A function that makes this process forget what it has read and encoded."""
+
+    def forget():
+        for module in (features, reader):
+            for made in vars(module).values():
+                if isinstance(made, functools._lru_cache_wrapper):
+                    made.cache_clear()
+
+    forget()
+    yield forget
+    forget()
 
 
 # Scaling
@@ -174,7 +208,9 @@ def test_partitions_agree_with_the_data(split, smoke_features):
     assert gallery.region_features.shape == (stickers, 16, 32)
     assert gallery.description_features.shape == (stickers, 4, 32)
     assert gallery.described.shape == (stickers, 4)
-    for array in (queries.text_features, gallery.region_features, gallery.description_features):
+    assert gallery.class_features.shape == (stickers, 32)
+    arrays = (queries.text_features, gallery.region_features, gallery.description_features, gallery.class_features)
+    for array in arrays:
         assert array.dtype == np.float32 and np.isfinite(array).all()
     for array in (queries.intentions, queries.stickers):
         assert array.dtype == np.int64
@@ -213,6 +249,8 @@ def test_profile_keeps_the_first_conversations_and_their_stickers():
 
 def same(one, other):
     """Whether two `Features` hold the same bits."""
+    if type(one) is not type(other):
+        return False
     if isinstance(one, np.ndarray):
         return one.dtype == other.dtype and np.array_equal(one, other)
     if hasattr(one, "__dict__"):
@@ -220,42 +258,363 @@ def same(one, other):
     return one == other
 
 
-def test_second_build_loads_no_model(smoke_features, smoke, tmp_path, monkeypatch):
-    """With features in the cache and generated text in the store, neither encoder is so much as opened."""
+@pytest.fixture
+def no_models(monkeypatch):
+    """A function after whose call no encoder can be so much as opened."""
 
     def broken(*arguments, **named):
         pytest.fail("a model is loaded")
 
-    monkeypatch.setattr(text.TransformerTextEncoder, "_load", broken)
-    monkeypatch.setattr(vision, "build_tower", broken)
-    monkeypatch.setattr(vision.OpenClipVisionEncoder, "encode", broken)
-    shutil.copytree(smoke[0].root / "generated", tmp_path / "generated")  # another key of the memory in _build
-    assert same(build_features(CONFIG, tmp_path / "generated"), smoke_features)
+    def forbid():
+        monkeypatch.setattr(text.TransformerTextEncoder, "_load", broken)
+        monkeypatch.setattr(vision, "build_tower", broken)
+        monkeypatch.setattr(vision.OpenClipVisionEncoder, "encode", broken)
+
+    return forbid
 
 
-def test_same_features_in_another_process(smoke_features, elsewhere, session_cache):
+def test_second_build_loads_no_model(smoke_features, store, forgotten, no_models):
+    """With features in the cache and generated text in the store, neither encoder is so much as opened."""
+    no_models()
+    again = build_features(CONFIG, store)
+    assert again is not smoke_features and same(again, smoke_features)
+
+
+def test_same_features_in_another_process(smoke, elsewhere, session_cache):
     """Every array that another process computed from nothing equals the one of this process, bit for bit."""
     theirs = sorted((elsewhere / "cache" / "features").iterdir())
-    # contexts (with knowledge, and whole for the checks) and regions of each split, the labels, and the distinct
-    # descriptions, which splits may have in common
-    assert 3 + 3 + 3 + 1 + 1 <= len(theirs) <= 3 + 3 + 3 + 1 + 3
+    # contexts of each split with knowledge, and whole for the checks; all pictures, all descriptions, the labels
+    assert len(theirs) >= 3 + 3 + 1 + 1 + 1
     for path in theirs:
         assert path.read_bytes() == (session_cache / "features" / path.name).read_bytes(), path.name
 
 
-def test_window_changes_the_contexts_alone(smoke_features, smoke):
-    narrow = build_features(CONFIG.with_changes(window=1), smoke[0].root / "generated")
+def test_window_changes_the_contexts_alone(smoke_features, store):
+    narrow = build_features(CONFIG.with_changes(window=1), store)
     for split in SPLITS:
         one, other = getattr(narrow, split), getattr(smoke_features, split)
         assert not np.allclose(one.queries.text_features, other.queries.text_features)
         assert same(one.gallery, other.gallery) and same(one.relevant, other.relevant)
 
 
-def test_other_settings_share_the_features(smoke_features, smoke):
-    """Same object: a study of hundreds of runs builds features once for each window."""
-    store = smoke[0].root / "generated"
+def test_other_settings_share_the_features(smoke_features, store):
+    """Same object: a study of hundreds of runs builds features once for each reading of the data."""
     for changes in ({"seed": 7}, {"system": "oracle"}, {"width": 32, "margin": 0.5}):
-        assert build_features(CONFIG.with_changes(**changes), store) is build_features(CONFIG, store)
+        assert build_features(CONFIG.with_changes(**changes), store) is smoke_features
+
+
+OTHER = {
+    "window": 2,
+    "context_encoding": "utterances",
+    "tuned_layers": 1,
+    "knowledge": False,
+    "attributes": "GF",
+    "description_units": "token",
+    "regions": "class",
+    "label_policy": "all",
+    "gallery": "all",
+    "train_fraction": 0.5,
+}
+
+
+def test_every_setting_that_decides_features_makes_others(smoke_features, store):
+    assert set(DECIDING) == {*OTHER, "dataset", "profile"}
+    for name, value in OTHER.items():
+        other = build_features(CONFIG.with_changes(**{name: value}), store)
+        # no smoke sticker was sent for two intentions, so that the label policy changes nothing here
+        assert same(other, smoke_features) == (name == "label_policy"), name
+
+
+def test_another_config_reads_and_encodes_nothing_again(smoke_features, store, no_models, monkeypatch):
+    """What takes long is done once in a process, and shared by all configs that need it."""
+    needed = ({}, {"knowledge": False}, {"context_encoding": "utterances"}, {"description_units": "token"})
+    for changes in needed:
+        build_features(CONFIG.with_changes(**changes), store)
+    no_models()
+    for place, name in ((features, "profile_dataset"), (reader, "load_dataset"), (features, "GenerationStore")):
+        monkeypatch.setattr(place, name, lambda *arguments: pytest.fail("read again"))
+    monkeypatch.setattr(features, "sha256", lambda path: pytest.fail("a picture is read again"))
+    for name in OTHER.keys() - {"window", "tuned_layers", "description_units"}:
+        build_features(CONFIG.with_changes(**{name: OTHER[name]}), store)
+    for changes in ({"window": 1}, {"window": 30}, {"knowledge": False}, {"train_fraction": 0.2, "seed": 5}):
+        build_features(UTTERANCES.with_changes(**changes), store)
+
+
+# The settings of a run
+
+
+def standardised(raw, sample):
+    """Raw vectors on the scale of a sample."""
+    return (raw - np.mean(sample, axis=0)) / np.std(sample, axis=0)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_regions_are_patches_and_class_token_of_each_picture(split, smoke_features, store):
+    stickers = profile_dataset("replystickers", "smoke").split(split).stickers
+    made = {
+        kind: getattr(build_features(CONFIG.with_changes(regions=kind), store), split).gallery
+        for kind in ("patches", "patches+class", "class")
+    }
+    assert same(made["patches"], getattr(smoke_features, split).gallery)
+    encoder = Components("smoke").vision
+    for row, sticker in enumerate(stickers):
+        alone = encoder.encode([sticker.image])
+        class_token = alone.class_tokens[0]
+        assert made["patches"].region_features[row] == pytest.approx(alone.regions[0], abs=1e-4)
+        assert made["class"].region_features[row] == pytest.approx(class_token[None], abs=1e-4)
+        both = made["patches+class"].region_features[row]
+        assert both == pytest.approx(np.vstack([alone.regions[0], class_token]), abs=1e-4)
+        for gallery in made.values():
+            assert gallery.class_features[row] == pytest.approx(class_token, abs=1e-4)
+    for gallery in made.values():
+        assert gallery.region_features.dtype == gallery.class_features.dtype == np.float32
+
+
+@pytest.fixture
+def descriptions(cache, store):
+    """Split to each sticker's four descriptions, empty where there is none."""
+    dataset, parts = profile_dataset("replystickers", "smoke"), Components("smoke")
+    return {
+        split: [
+            [attributes.description(name) for name in ATTRIBUTES]
+            for attributes in data_attributes(dataset.split(split), parts, store)
+        ]
+        for split in SPLITS
+    }
+
+
+@pytest.mark.parametrize("told", ["", "G", "V", "PF", "GPF", "GPFV"])
+def test_only_attributes_that_are_told_are_described(told, descriptions, store):
+    """Those told are what they are beside the others: all descriptions of the training split set the scale."""
+    encoder = Components("smoke").text
+
+    @functools.cache
+    def encode(description):
+        return encoder.encode([description], kind="passage")[0]
+
+    sample = [encode(d) for own in descriptions["train"] for d in own if d]
+    made = build_features(CONFIG.with_changes(attributes=told), store)
+    for split in SPLITS:
+        gallery = getattr(made, split).gallery
+        assert gallery.described.shape == (len(gallery.ids), 4) and gallery.described.dtype == bool
+        assert gallery.description_features.dtype == np.float32
+        for row, own in enumerate(descriptions[split]):
+            for place, description in enumerate(own):
+                is_told = "GPFV"[place] in told and bool(description)
+                expected = standardised(encode(description), sample) if is_told else np.zeros(32)
+                assert gallery.described[row, place] == is_told
+                assert gallery.description_features[row, place] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("told", ["GPFV", "F"])
+def test_descriptions_by_token(told, descriptions, store):
+    """A vector for each token of each description told, one description after the other, places of equal number."""
+    encoder = Components("smoke").text
+
+    @functools.cache
+    def encode(description):
+        return encoder.token_vectors([description], kind="passage")[0]
+
+    sample = np.concatenate([encode(d) for own in descriptions["train"] for d in own if d])
+    lengths = {len(encode(d)) for split in SPLITS for own in descriptions[split] for d in own if d}
+    most = max(lengths)
+    assert min(lengths) < most
+    made = build_features(CONFIG.with_changes(description_units="token", attributes=told), store)
+    for split in SPLITS:
+        gallery = getattr(made, split).gallery
+        assert gallery.description_features.shape == (len(gallery.ids), 4 * most, 32)
+        assert gallery.described.shape == (len(gallery.ids), 4 * most)
+        assert gallery.description_features.dtype == np.float32
+        for row, own in enumerate(descriptions[split]):
+            expected, there = np.zeros((4 * most, 32)), np.zeros(4 * most, bool)
+            for place, description in enumerate(own):
+                if "GPFV"[place] in told and description:
+                    tokens = standardised(encode(description), sample)
+                    expected[place * most : place * most + len(tokens)] = tokens
+                    there[place * most : place * most + len(tokens)] = True
+            assert gallery.described[row].tolist() == there.tolist()
+            assert gallery.description_features[row] == pytest.approx(expected, abs=0.02)  # kept in half precision
+
+
+def test_sequences_without_knowledge_are_the_contexts_alone(smoke_features, store):
+    made = build_features(CONFIG.with_changes(knowledge=False), store)
+    dataset, encoder = profile_dataset("replystickers", "smoke"), Components("smoke").text
+    raw = {
+        split: [encoder.encode([context_text(c, 6)])[0] for c in dataset.split(split).conversations] for split in SPLITS
+    }
+    for split in SPLITS:
+        expected = standardised(np.array(raw[split]), raw["train"])
+        assert getattr(made, split).queries.text_features == pytest.approx(expected, abs=1e-3)
+        assert same(getattr(made, split).gallery, getattr(smoke_features, split).gallery)
+    assert not np.allclose(made.test.queries.text_features, smoke_features.test.queries.text_features, atol=0.1)
+
+
+@pytest.mark.parametrize("knowledge", [True, False])
+@pytest.mark.parametrize("window", [1, 4, 40])
+@pytest.mark.usefixtures("cache")
+def test_segments_against_a_loop(knowledge, window, store):
+    """Knowledge, then the newest utterances, then zeros; the place of knowledge stays where there is none."""
+    dataset, parts = profile_dataset("replystickers", "smoke"), Components("smoke")
+
+    @functools.cache
+    def encode(line):
+        return parts.text.encode([line])[0]
+
+    raw, known_places = {}, 0
+    for split in SPLITS:
+        part = dataset.split(split)
+        raw[split] = np.zeros((len(part.conversations), window + 1, 32))
+        known = data_knowledge(part, parts, store)
+        for row, (conversation, inferred) in enumerate(zip(part.conversations, known, strict=True)):
+            if knowledge and inferred.text:
+                raw[split][row, 0] = encode(inferred.text)
+                known_places += 1
+            for place, line in enumerate(reversed(utterance_texts(conversation)[-window:]), 1):
+                raw[split][row, place] = encode(line)
+    assert bool(known_places) == knowledge
+    sample = np.concatenate([vector[vector.any(axis=1)] for vector in raw["train"]])
+    made = build_features(UTTERANCES.with_changes(knowledge=knowledge, window=window), store)
+    for split in SPLITS:
+        expected = np.where(raw[split].any(axis=2, keepdims=True), standardised(raw[split], sample), 0)
+        found = getattr(made, split).queries.parts
+        assert found.dtype == np.float32 and found.shape == expected.shape
+        assert found == pytest.approx(expected, abs=1e-3)
+        assert getattr(made, split).queries.text_features is None
+    assert made.context_scale is None
+
+
+def test_the_sequence_is_not_encoded_where_utterances_are(tmp_path, forgotten, monkeypatch):
+    monkeypatch.setenv("INTRA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(text.TransformerTextEncoder, "encode_pairs", lambda *pairs: pytest.fail("encoded"))
+    build_features(UTTERANCES, tmp_path / "generated")
+
+
+def test_without_knowledge_no_source_is_asked(tmp_path, forgotten, monkeypatch, cache):
+    from intra.components import KNOWLEDGE_SOURCES
+
+    monkeypatch.setitem(KNOWLEDGE_SOURCES, "retrieved", lambda *parts: pytest.fail("asked"))
+    for base in (CONFIG, UTTERANCES, CONFIG.with_changes(tuned_layers=1)):
+        build_features(base.with_changes(knowledge=False), tmp_path / "generated")
+    assert not (tmp_path / "generated" / "knowledge.jsonl").exists()
+
+
+@pytest.mark.parametrize("base", [CONFIG, UTTERANCES], ids=["sequence", "utterances"])
+def test_a_share_of_the_training_conversations(base, store, cache):
+    """Rows and stickers of the conversations that are kept, their own scale; validation and test stay as they are."""
+    config = base.with_changes(train_fraction=0.5, seed=3)
+    part, whole = build_features(config, store), build_features(base, store)
+    kept = part.train.queries.ids
+    assert len(kept) == 12 and set(kept) < set(whole.train.queries.ids)
+    conversations = [c for c in profile_dataset("replystickers", "smoke").conversations if c.id in kept]
+    assert kept == tuple(c.id for c in conversations)
+    assert set(part.train.gallery.ids) == {c.sticker for c in conversations}
+    assert [part.train.gallery.ids[n] for n in part.train.queries.stickers] == [c.sticker for c in conversations]
+    rows = [whole.train.queries.ids.index(query) for query in kept]
+    columns = [whole.train.gallery.ids.index(sticker) for sticker in part.train.gallery.ids]
+    assert np.array_equal(part.train.queries.intentions, whole.train.queries.intentions[rows])
+    assert np.array_equal(part.train.gallery.region_features, whole.train.gallery.region_features[columns])
+    assert np.array_equal(part.train.relevant, whole.train.relevant[rows][:, columns])
+    field = "text_features" if base is CONFIG else "parts"
+    sample = getattr(whole.train.queries, field)[rows]
+    for split in SPLITS:  # on another scale, which the kept ones set
+        found, before = (getattr(getattr(made, split).queries, field) for made in (part, whole))
+        before = before[rows] if split == "train" else before
+        expected = standardised(before, sample[sample.any(axis=-1)])
+        assert found == pytest.approx(np.where(before.any(axis=-1, keepdims=True), expected, 0), abs=1e-3)
+        assert getattr(part, split).gallery.ids == (
+            part.train.gallery.ids if split == "train" else getattr(whole, split).gallery.ids
+        )
+    described = part.train.gallery.description_features[part.train.gallery.described]
+    assert described.mean(axis=0) == pytest.approx(0, abs=1e-4)
+    for split in ("valid", "test"):
+        assert np.array_equal(getattr(part, split).relevant, getattr(whole, split).relevant)
+
+
+@pytest.mark.usefixtures("cache")
+def test_token_states_of_a_share(store):
+    tuned = CONFIG.with_changes(tuned_layers=1)
+    part, whole = (build_features(tuned.with_changes(train_fraction=share), store) for share in (0.3, 1.0))
+    rows = [whole.train.queries.ids.index(query) for query in part.train.queries.ids]
+    assert len(rows) == 7
+    assert np.array_equal(part.train.queries.parts, whole.train.queries.parts[rows])
+    assert np.array_equal(part.test.queries.parts, whole.test.queries.parts)
+
+
+def test_shares_are_nested_and_drawn_by_the_seed():
+    train = load_dataset().split("train")
+    everything = [c.id for c in train.conversations]
+    drawn = {}
+    for seed in range(3):
+        before = set()
+        for fraction in (1e-9, 0.01, 0.1, 0.25, 0.5, 0.9, 1.0):
+            share = training_share(train, fraction, seed)
+            ids = [c.id for c in share.conversations]
+            assert len(ids) == max(1, round(fraction * len(everything)))
+            assert ids == [name for name in everything if name in set(ids)]  # in their order
+            assert before <= set(ids)
+            assert {s.id for s in share.stickers} == {c.sticker for c in share.conversations}
+            assert [c.id for c in training_share(train, fraction, seed).conversations] == ids
+            before, drawn[seed, fraction] = set(ids), set(ids)
+    assert len(drawn[0, 0.1] & drawn[1, 0.1]) < 40  # of 127, of which 13 are expected by chance
+    # every intention has its chance: nothing like the first rows alone
+    assert len({train.conversations[everything.index(name)].intention for name in drawn[0, 0.1]}) > 20
+
+
+def test_the_whole_split_keeps_its_unused_stickers():
+    part = dataclasses.replace(load_dataset().split("train"), conversations=load_dataset().conversations[:3])
+    assert training_share(part, 1.0, 0) is part
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("policy", ["dataset", "all"])
+def test_the_gallery_of_all_stickers(policy, split, smoke_features, store):
+    config = CONFIG.with_changes(gallery="all", label_policy=policy)
+    partition, before = (getattr(made, split) for made in (build_features(config, store), smoke_features))
+    if split == "train":
+        assert same(partition, before)
+        return
+    whole = profile_dataset("replystickers", "smoke")
+    assert partition.gallery.ids == tuple(s.id for s in whole.stickers)
+    assert same(dataclasses.replace(partition.queries, stickers=0), dataclasses.replace(before.queries, stickers=0))
+    for number, conversation in zip(partition.queries.stickers, whole.split(split).conversations, strict=True):
+        assert partition.gallery.ids[number] == conversation.sticker
+    for name in ("region_features", "description_features", "described", "class_features"):
+        found, own = (getattr(p.gallery, name) for p in (partition, before))
+        assert np.array_equal(found[[partition.gallery.ids.index(name) for name in before.gallery.ids]], own)
+        assert len(found) == len(whole.stickers) > len(own)
+    qrels = make_qrels(config_dataset(config), split, "intention")
+    for row, query in zip(partition.relevant, partition.queries.ids, strict=True):
+        assert {sticker for sticker, right in zip(partition.gallery.ids, row, strict=True) if right} == qrels[query]
+    assert partition.relevant.sum() > before.relevant.sum()
+
+
+# In two processes
+
+
+@pytest.mark.parametrize("config", [CONFIG, UTTERANCES, CONFIG.with_changes(tuned_layers=1, description_units="token")])
+def test_two_halves_prepare_everything(config, tmp_path, forgotten, no_models, monkeypatch):
+    """Either half writes to a store of its own; after both, nothing is left to infer, describe or encode."""
+    monkeypatch.setenv("INTRA_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "generated"
+
+    def arrays():
+        return {path.name for path in (tmp_path / "cache" / "features").iterdir()}
+
+    prepare_stickers(config, folder)
+    assert [path.name for path in folder.iterdir()] == ["attributes.jsonl"]
+    stickers = arrays()
+    shutil.rmtree(tmp_path / "cache" / "features")
+    shutil.move(folder, tmp_path / "aside")
+    forgotten()
+    prepare_conversations(config, folder)
+    assert [path.name for path in folder.iterdir()] == ["knowledge.jsonl"]
+    assert not arrays() & stickers
+    shutil.move(tmp_path / "aside" / "attributes.jsonl", folder)
+    forgotten()
+    prepare_stickers(config, folder)
+    forgotten()
+    no_models()
+    build_features(config, folder)
 
 
 # Data sets of the user
@@ -318,10 +677,13 @@ def test_unused_and_ambiguous_stickers(small_data, tmp_path):
         ("all", [[True, True], [False, True]], [[1, 1], [1, 0], [1, 0], [1, 1], [1, 1]]),
     ],
 )
-def test_label_policies(policy, shown, right, small_data, tmp_path):
+@pytest.mark.parametrize("says", ["dataset", "config"])
+def test_label_policies(says, policy, shown, right, small_data, tmp_path):
     rows = [("test", "a", intention) for intention in ("anger", "joy", "joy", "anger")] + [("test", "b", "anger")]
     rows += [("train", "c", "joy"), ("valid", "d", "joy")]
-    config = small_data(rows, {"a": "test", "b": "test", "c": "train", "d": "valid"}, label_policy=policy)
+    own = policy if says == "dataset" else {"majority": "all", "last": "majority", "all": "last"}[policy]
+    config = small_data(rows, {"a": "test", "b": "test", "c": "train", "d": "valid"}, label_policy=own)
+    config = config if says == "dataset" else config.with_changes(label_policy=policy)
     test = build_features(config, tmp_path / "generated").test
     assert test.gallery.intentions.tolist() == shown
     assert test.relevant.astype(int).tolist() == right
@@ -338,6 +700,42 @@ def test_a_sticker_of_several_splits_is_in_each_of_their_galleries(small_data, t
     assert made.test.gallery.intentions.tolist() == [[False, True], [True, False]]
     assert made.test.relevant.tolist() == [[True, False], [False, True]]
     assert np.array_equal(made.train.gallery.region_features[0], made.test.gallery.region_features[0])
+
+
+@pytest.mark.usefixtures("cache")
+def test_all_conversations_decide_the_labels_of_a_gallery_of_all_stickers(small_data, tmp_path):
+    # a was sent for joy in train and for anger twice in test, b for joy in valid; training sees its own alone
+    rows = [("train", "a", "joy"), ("train", "c", "anger"), ("valid", "b", "joy")]
+    rows += [("test", "a", "anger"), ("test", "a", "anger")]
+    config = small_data(rows, {"a": "train test", "b": "valid", "c": "train"}).with_changes(gallery="all")
+    made = build_features(config, tmp_path / "generated")
+    joy, anger = [True, False], [False, True]
+    assert [getattr(made, split).gallery.ids for split in SPLITS] == [("a", "c"), ("a", "b", "c"), ("a", "b", "c")]
+    assert made.train.gallery.intentions.tolist() == [joy, anger]
+    assert made.valid.gallery.intentions.tolist() == made.test.gallery.intentions.tolist() == [anger, joy, anger]
+    assert made.valid.relevant.tolist() == [[False, True, False]]
+    assert made.test.relevant.tolist() == [[True, False, True]] * 2
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_share_takes_labels_from_the_conversations_that_are_kept(small_data, tmp_path):
+    rows = [("train", "a", ("joy", "anger")[n % 2]) for n in range(8)] + [("train", "b", "joy")] * 4
+    rows += [("valid", "c", "joy"), ("test", "d", "joy")]
+    stickers = {"a": "train", "b": "train", "unused": "train", "c": "valid", "d": "test"}
+    config = small_data(rows, stickers, label_policy="all").with_changes(train_fraction=0.25)
+    fewer = set()
+    for seed in range(12):
+        made = build_features(config.with_changes(seed=seed), tmp_path / "generated").train
+        kept = [rows[int(query[1:])] for query in made.queries.ids]
+        assert len(kept) == 3
+        assert made.gallery.ids == tuple(sorted({sticker for _, sticker, _ in kept}))
+        for sticker, shown in zip(made.gallery.ids, made.gallery.intentions, strict=True):
+            meant = {intention for _, own, intention in kept if own == sticker}
+            assert shown.tolist() == ["joy" in meant, "anger" in meant]
+            fewer.add((sticker, *shown.tolist()))
+    assert {("a", True, False), ("a", True, True), ("b", True, False)} <= fewer
+    whole = build_features(config.with_changes(train_fraction=1.0), tmp_path / "generated").train
+    assert whole.gallery.ids == ("a", "b", "unused")
 
 
 @pytest.mark.usefixtures("cache")
@@ -401,7 +799,7 @@ def test_knowledge_and_attributes_that_came_with_the_data_are_used(small_data, t
     for split in SPLITS:
         gallery = getattr(made, split).gallery
         assert gallery.described.tolist() == [[name == "gesture" for name in ATTRIBUTES]]
-    assert [key[-1] for key in asked if key[1] == "pairs"] == ["他train", "他valid", "他test"]
+    assert {key[-1] for key in asked if key[1] == "pairs"} == {"他train", "他valid", "他test"}
     assert {tuple(key[2:]) for key in asked if key[1] == "passages"} == {("手势：挥手，点头",)}
 
 
@@ -422,7 +820,8 @@ def test_a_broken_picture_is_one_line(small_data, tmp_path):
 
 
 @pytest.mark.filterwarnings("error:Mean of empty slice")
-def test_a_silent_attribute_source(smoke, cache, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("units", "places"), [("attribute", 4), ("token", 4)])
+def test_a_silent_attribute_source(units, places, cache, store, tmp_path, monkeypatch):
     """No sticker is described: features are zeros, and nothing is said to be described."""
     from intra.components import ATTRIBUTE_SOURCES
     from intra.generation.attributes import StickerAttributes
@@ -434,15 +833,8 @@ def test_a_silent_attribute_source(smoke, cache, tmp_path, monkeypatch):
             return [StickerAttributes() for _ in stickers]
 
     monkeypatch.setitem(ATTRIBUTE_SOURCES, "tiny-tagger", lambda *parts: Silent())
-    (tmp_path / "generated").mkdir()
-    shutil.copy(smoke[0].root / "generated" / "knowledge.jsonl", tmp_path / "generated")
-    made = build_features(CONFIG, tmp_path / "generated")
+    made = build_features(CONFIG.with_changes(description_units=units), tmp_path / "generated")
     for split in SPLITS:
         gallery = getattr(made, split).gallery
         assert not gallery.described.any() and not gallery.description_features.any()
-        assert gallery.description_features.shape == (len(gallery.ids), len(ATTRIBUTES), 32)
-
-
-def test_features_are_kept_in_memory(smoke_features, smoke, monkeypatch):
-    monkeypatch.setattr(features, "profile_dataset", lambda *names: pytest.fail("built again"))
-    assert build_features(CONFIG, smoke[0].root / "generated") is smoke_features
+        assert gallery.description_features.shape == (len(gallery.ids), places, 32)

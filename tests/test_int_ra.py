@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from intra.config import RunConfig
 from intra.errors import IntraError
-from intra.losses import hinge_retrieval_loss, intention_loss
+from intra.losses import intention_loss
 from intra.metrics import rank_candidates
 from intra.models import SYSTEMS
 from intra.models.int_ra import IntRA, IntRASystem
@@ -19,6 +20,7 @@ from intra.models.relation import RelationAwareSticker
 pytest_plugins = ["helpers"]
 
 S, A, P, E, W, D, H, C = 3, 4, 5, 8, 6, 12, 3, 4  # stickers, attributes, regions, widths e, w and d, heads, intentions
+READING = RunConfig(width=D, heads=H)
 LEARNED = {
     "intention.classifier.weight",
     "intention.classifier.bias",
@@ -35,13 +37,13 @@ LEARNED = {
 @pytest.fixture
 def sticker():
     torch.manual_seed(3)
-    return RelationAwareSticker(E, W, D, H)
+    return RelationAwareSticker(E, W, READING)
 
 
 @pytest.fixture
 def model():
     torch.manual_seed(4)
-    return IntRA(torch.randn(C, E), W, D, H)
+    return IntRA(torch.randn(C, E), W, READING)
 
 
 @pytest.fixture
@@ -65,10 +67,12 @@ def matvec(matrix, vector, bias=None):
 
 
 def attention_by_loops(sticker, descriptions, regions):
-    """Eq. 11 for one sticker, h^A (A, d) and h^I (P, d) given: one row of weights an attribute."""
+    """Eq. 10-11 for one sticker, H^A (A, e) and H^I (P, w) given: one row of weights an attribute."""
     k = D // H
-    queries = [matvec(sticker.query.weight, vector) for vector in descriptions.tolist()]
-    keys = [matvec(sticker.key.weight, vector) for vector in regions.tolist()]
+    h_descriptions = [matvec(sticker.f_des.weight, v, sticker.f_des.bias) for v in descriptions.tolist()]
+    h_regions = [matvec(sticker.f_vis.weight, v, sticker.f_vis.bias) for v in regions.tolist()]
+    queries = [matvec(sticker.query.weight, vector) for vector in h_descriptions]
+    keys = [matvec(sticker.key.weight, vector) for vector in h_regions]
     rows = []
     for query in queries:
         mean = [0.0] * len(keys)
@@ -92,22 +96,26 @@ def scores_by_loops(rows, described):
 
 def sticker_by_loops(sticker, descriptions, described, regions):
     """Unit vector and relation scores of one sticker (Eq. 10-12)."""
-    h_descriptions = [matvec(sticker.f_des.weight, v, sticker.f_des.bias) for v in descriptions.tolist()]
     h_regions = [matvec(sticker.f_vis.weight, v, sticker.f_vis.bias) for v in regions.tolist()]
-    rows = attention_by_loops(sticker, torch.tensor(h_descriptions), torch.tensor(h_regions))
+    rows = attention_by_loops(sticker, descriptions, regions)
     scores = scores_by_loops(rows, described.tolist())
     pooled = [sum(m * region[i] for m, region in zip(scores, h_regions, strict=True)) for i in range(D)]
     norm = math.sqrt(sum(x * x for x in pooled))
     return [x / norm for x in pooled], scores
 
 
+def seen(sticker, inputs):
+    """Unit vectors and relation scores."""
+    return sticker(*inputs), sticker.maps(*inputs)["relation_scores"]
+
+
 # Relation-aware stickers
 
 
-def test_attention_against_loops(sticker):
-    torch.manual_seed(7)
-    descriptions, regions = torch.randn(S, A, D), torch.randn(S, P, D)
-    attention = sticker.attention(descriptions, regions)
+def test_attention_against_loops(sticker, inputs):
+    """The code projects descriptions to the regions, the loops regions to the common space, bias included."""
+    descriptions, _, regions = inputs
+    attention = sticker.weights(descriptions, regions)
     expected = [attention_by_loops(sticker, d, r) for d, r in zip(descriptions, regions, strict=True)]
     assert attention.shape == (S, A, P)
     assert attention.detach().numpy() == pytest.approx(np.array(expected), abs=1e-5)
@@ -115,29 +123,31 @@ def test_attention_against_loops(sticker):
 
 
 def test_attention_by_hand():
-    # d = 2, one head, W^Q = W^K = identity; description (sqrt 2 * log 3, 0), regions (1, 0) and (0, 1):
-    # logits (log 3, 0) after the division by sqrt 2, so the weights are (3/4, 1/4).
-    sticker = RelationAwareSticker(2, 2, 2, 1)
+    # d = 2, one head, all matrices the identity; description (sqrt 2 * log 3, 0), regions (1, 0) and (0, 1):
+    # logits (log 3, 0) after the division by sqrt 2, so the weights are (3/4, 1/4). A bias of f_vis changes nothing.
+    sticker = RelationAwareSticker(2, 2, RunConfig(width=2, heads=1))
     with torch.no_grad():
-        sticker.query.weight.copy_(torch.eye(2))
-        sticker.key.weight.copy_(torch.eye(2))
+        for part in (sticker.query, sticker.key, sticker.f_des, sticker.f_vis):
+            part.weight.copy_(torch.eye(2))
+        sticker.f_des.bias.zero_()
+        sticker.f_vis.bias.copy_(torch.tensor([5.0, -3.0]))
     descriptions = torch.tensor([[[math.sqrt(2) * math.log(3), 0.0]]])
-    attention = sticker.attention(descriptions, torch.eye(2)[None])
+    attention = sticker.weights(descriptions, torch.eye(2)[None])
     assert attention.flatten().tolist() == pytest.approx([0.75, 0.25])
 
 
-def test_relation_scores_by_hand():
-    attention = torch.tensor([[[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]]] * 2 + [[[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]])
-    described = torch.tensor([[True, True], [True, False], [True, False]])
+def test_relation_scores_by_hand(sticker):
+    attention = torch.tensor([[[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]]] * 2 + [[[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]] * 2)
+    described = torch.tensor([[True, True], [True, False], [True, False], [False, False]])
     # Both attributes: the maxima are 0.6, 0.3, 0.6, which sum to 1.5. The first alone: its row as it is.
-    expected = np.array([[0.4, 0.2, 0.4], [0.6, 0.3, 0.1], [1.0, 0.0, 0.0]])
-    assert RelationAwareSticker.relation_scores(attention, described).numpy() == pytest.approx(expected)
+    expected = np.array([[0.4, 0.2, 0.4], [0.6, 0.3, 0.1], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+    assert sticker.relation_scores(attention, described).numpy() == pytest.approx(expected)
 
 
-def test_relation_scores_against_loops(inputs):
+def test_relation_scores_against_loops(sticker, inputs):
     torch.manual_seed(8)
     attention = torch.randn(S, A, P).softmax(dim=2)
-    scores = RelationAwareSticker.relation_scores(attention, inputs[1])
+    scores = sticker.relation_scores(attention, inputs[1])
     expected = [scores_by_loops(rows.tolist(), d.tolist()) for rows, d in zip(attention, inputs[1], strict=True)]
     assert scores.numpy() == pytest.approx(np.array(expected), abs=1e-5)
     assert scores.sum(dim=1).numpy() == pytest.approx(1, abs=1e-6)
@@ -145,7 +155,7 @@ def test_relation_scores_against_loops(inputs):
 
 def test_sticker_against_loops(sticker, inputs):
     descriptions, described, regions = inputs
-    vectors, scores = sticker(descriptions, described, regions)
+    vectors, scores = seen(sticker, inputs)
     for s in range(S):
         vector, relation = sticker_by_loops(sticker, descriptions[s], described[s], regions[s])
         assert vectors[s].tolist() == pytest.approx(vector, abs=1e-5)
@@ -154,7 +164,7 @@ def test_sticker_against_loops(sticker, inputs):
 
 def test_without_any_description_regions_count_equally(sticker, inputs):
     descriptions, _, regions = inputs
-    vectors, scores = sticker(descriptions, torch.zeros(S, A, dtype=torch.bool), regions)
+    vectors, scores = seen(sticker, (descriptions, torch.zeros(S, A, dtype=torch.bool), regions))
     assert scores.detach().numpy() == pytest.approx(1 / P)
     mean = nn.functional.normalize(sticker.f_vis(regions).mean(dim=1), dim=1)
     assert vectors.detach().numpy() == pytest.approx(mean.detach().numpy(), abs=1e-6)
@@ -162,8 +172,8 @@ def test_without_any_description_regions_count_equally(sticker, inputs):
 
 def test_one_region_makes_attributes_irrelevant(sticker, inputs):
     descriptions, described, regions = inputs
-    vectors, scores = sticker(descriptions, described, regions[:, :1])
-    others, _ = sticker(100 * torch.randn_like(descriptions), ~described, regions[:, :1])
+    vectors, scores = seen(sticker, (descriptions, described, regions[:, :1]))
+    others = sticker(100 * torch.randn_like(descriptions), ~described, regions[:, :1])
     assert torch.equal(scores, torch.ones(S, 1))
     assert vectors.detach().numpy() == pytest.approx(others.detach().numpy(), abs=1e-6)
 
@@ -171,28 +181,27 @@ def test_one_region_makes_attributes_irrelevant(sticker, inputs):
 def test_descriptions_do_matter(sticker, inputs):
     """Without this, the tests of irrelevance would pass for a model that reads no description."""
     descriptions, described, regions = inputs
-    vectors, _ = sticker(descriptions, described, regions)
-    others, _ = sticker(descriptions.flip(-1), described, regions)
-    assert (vectors - others).abs().amax(dim=1).min() > 1e-3
+    others = sticker(descriptions.flip(-1), described, regions)
+    assert (sticker(*inputs) - others).abs().amax(dim=1).min() > 1e-3
 
 
 def test_undescribed_attributes_have_no_influence(sticker, inputs):
     descriptions, described, regions = inputs
     descriptions.requires_grad_()
-    vectors, scores = sticker(descriptions, described, regions)
+    vectors, scores = seen(sticker, inputs)
     vectors[:, 0].sum().backward()
     assert torch.equal(descriptions.grad.any(dim=2), described)
     changed = torch.where(described[..., None], descriptions, 50 * torch.randn_like(descriptions))
-    others = sticker(changed, described, regions)
+    others = seen(sticker, (changed, described, regions))
     assert torch.equal(vectors, others[0]) and torch.equal(scores, others[1])
 
 
 def test_order_of_attributes_and_of_stickers_does_not_matter(sticker, inputs):
     descriptions, described, regions = inputs
-    vectors, _ = sticker(descriptions, described, regions)
-    others, _ = sticker(descriptions.flip(1), described.flip(1), regions)
+    vectors = sticker(*inputs)
+    others = sticker(descriptions.flip(1), described.flip(1), regions)
     assert others.detach().numpy() == pytest.approx(vectors.detach().numpy(), abs=1e-6)
-    alone = torch.cat([sticker(descriptions[s : s + 1], described[s : s + 1], regions[s : s + 1])[0] for s in range(S)])
+    alone = torch.cat([sticker(descriptions[s : s + 1], described[s : s + 1], regions[s : s + 1]) for s in range(S)])
     assert alone.detach().numpy() == pytest.approx(vectors.detach().numpy(), abs=1e-6)
 
 
@@ -211,7 +220,7 @@ def test_label_query_is_the_projected_label_of_the_likeliest_intention():
     torch.manual_seed(10)
     labels = torch.randn(C, E)
     query = LabelQuery(labels, D)
-    vectors = query(torch.tensor([[0.1, 0.9, 0.2, 0.0], [2.0, -1.0, 1.9, 0.0]]))
+    vectors = query(torch.zeros(2, E), torch.tensor([[0.1, 0.9, 0.2, 0.0], [2.0, -1.0, 1.9, 0.0]]), None)
     for vector, likeliest in zip(vectors, (1, 0), strict=True):
         projected = matvec(query.projection.weight, labels[likeliest].tolist())
         norm = math.sqrt(sum(x * x for x in projected))
@@ -245,18 +254,6 @@ def test_forward_is_the_explicit_cosine(model, inputs, texts):
         assert cosines[b].tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_scalar_relation_score_is_no_attribute_at_all(model, inputs, texts, monkeypatch):
-    """Eq. 11 as printed, M_j in R: one positive number a sticker, whatever it is, cancels in the cosine."""
-    descriptions, described, regions = inputs
-    uniform, _ = model(texts, descriptions, torch.zeros_like(described), regions)
-    factors = torch.tensor([[0.01], [3.0], [70.0]])
-    monkeypatch.setattr(model.sticker, "relation_scores", lambda attention, described: factors.expand(S, P))
-    scalar, _ = model(texts, *inputs)
-    assert scalar.detach().numpy() == pytest.approx(uniform.detach().numpy(), abs=1e-6)
-    ids = [f"s{n}" for n in range(S)]
-    assert np.array_equal(rank_candidates(scalar.detach(), ids), rank_candidates(uniform.detach(), ids))
-
-
 def gradients(model, toy, retrieval=True, intention=True):
     """Gradient of the loss on the toy training split, by parameter name."""
     model.zero_grad()
@@ -266,7 +263,7 @@ def gradients(model, toy, retrieval=True, intention=True):
     positives, negatives = torch.from_numpy(train.queries.stickers), torch.from_numpy(~train.relevant)
     loss = 0
     if retrieval:
-        loss = loss + hinge_retrieval_loss(cosines, positives, negatives, 0.2)
+        loss = loss + model.retrieval(cosines, positives, negatives)
     if intention:
         loss = loss + intention_loss(logits, torch.from_numpy(train.queries.intentions))
     loss.backward()
@@ -275,7 +272,7 @@ def gradients(model, toy, retrieval=True, intention=True):
 
 def test_gradients_reach_every_learned_parameter(toy):
     torch.manual_seed(0)
-    model = IntRA(torch.from_numpy(toy.label_features), 6, D, H)
+    model = IntRA(torch.from_numpy(toy.label_features), 6, READING)
     found = gradients(model, toy)
     assert found.keys() == LEARNED
     assert all(gradient.abs().max() > 1e-6 for gradient in found.values())
@@ -284,7 +281,7 @@ def test_gradients_reach_every_learned_parameter(toy):
 
 def test_each_loss_reaches_its_own_half(toy):
     torch.manual_seed(0)
-    model = IntRA(torch.from_numpy(toy.label_features), 6, D, H)
+    model = IntRA(torch.from_numpy(toy.label_features), 6, READING)
     classifier = {"intention.classifier.weight", "intention.classifier.bias"}
     by_retrieval = gradients(model, toy, intention=False)
     assert {name for name, gradient in by_retrieval.items() if gradient is not None} == LEARNED - classifier
@@ -295,6 +292,11 @@ def test_each_loss_reaches_its_own_half(toy):
 # The system
 
 
+def taken(part, rows):
+    """Some queries or stickers."""
+    return type(part)(**{name: value[rows] for name, value in vars(part).items() if value is not None})
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 @pytest.mark.parametrize(("queries", "stickers"), [(24, 12), (1, 12), (24, 1), (1, 1)])
 def test_every_system_scores_any_number(name, queries, stickers, toy, toy_config, toy_features):
@@ -303,11 +305,12 @@ def test_every_system_scores_any_number(name, queries, stickers, toy, toy_config
     other = toy_features(1, queries=queries, stickers=max(2, stickers)).test
     gallery = other.gallery
     if stickers == 1:
-        gallery = type(gallery)(**{name: value[:1] for name, value in vars(gallery).items()})
+        gallery = taken(gallery, slice(0, 1))
     scores = system.score(other.queries, gallery)
     assert scores.shape == (queries, stickers)
     assert np.isfinite(scores).all()
-    assert np.array_equal(scores, system.score(other.queries, gallery))
+    if name != "released":  # which ranks in random directions, other ones at every call
+        assert np.array_equal(scores, system.score(other.queries, gallery))
 
 
 def test_scores_do_not_depend_on_company(toy, toy_config):
@@ -315,8 +318,7 @@ def test_scores_do_not_depend_on_company(toy, toy_config):
     system = IntRASystem(toy_config, toy)
     queries, gallery = toy.test.queries, toy.test.gallery
     whole = system.score(queries, gallery)
-    one = type(queries)(**{name: value[3:4] for name, value in vars(queries).items() if value is not None})
-    few = type(gallery)(**{name: value[2:5] for name, value in vars(gallery).items()})
+    one, few = taken(queries, slice(3, 4)), taken(gallery, slice(2, 5))
     assert system.score(one, few) == pytest.approx(whole[3:4, 2:5], abs=1e-6)
 
 

@@ -10,9 +10,10 @@ import pytest
 from intra import records
 from intra.config import RunConfig
 from intra.errors import IntraError
-from intra.evaluation import write_run
+from intra.evaluation import evaluate, make_run, write_run
 from intra.files import sha256, written_whole
-from intra.records import read_record, run_name
+from intra.metrics import METRICS
+from intra.records import read_record, run_name, write_relevance
 
 SELECTED = {"split": "valid", "metric": "mAP", "value": 0.5, "epoch": 3}
 CONTENT = {
@@ -34,7 +35,7 @@ def write_record(path, **changes):
 
 
 def test_a_folder_appears_only_when_it_is_whole(tmp_path):
-    path = tmp_path / "mini" / "main" / "run"
+    path = tmp_path / "mini" / "runs" / "run"
     with written_whole(path) as folder:
         (folder / "a.txt").write_text("a")
         (folder / "b").mkdir()
@@ -77,7 +78,7 @@ def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path):
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
-    path = write_record(tmp_path / "mini" / "main" / "oracle")
+    path = write_record(tmp_path / "mini" / "runs" / "oracle")
     run = {"c1": {"s2": 1.0, "s1": 0.5}}
     write_run(path / "test.run.gz", run, "tag")
     record = read_record(path)
@@ -88,6 +89,63 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     assert record.details() == {}
     np.savez_compressed(path / "details.npz", scores=np.arange(3, dtype=np.float16))
     assert record.details()["scores"].tolist() == [0, 1, 2]
+
+
+RUN = {"c1": {"s2": 3.0, "s1": 2.0, "s3": 1.0}, "对话": {"s3": 2.0, "s1": 1.0}}
+QRELS = {
+    "intention": {"c1": {"s1", "s3"}, "对话": {"s1"}, "another": {"s1"}},
+    "exact": {"c1": {"s3"}, "对话": {"s1"}, "another": {"s1"}},
+}
+
+
+def test_relevance_worked_by_hand(tmp_path):
+    """The second query ranks its two candidates only."""
+    path = write_record(tmp_path / "run")
+    write_relevance(path / "relevance.npz", RUN, QRELS)
+    record = read_record(path)
+    assert record.relevance("intention").tolist() == [[False, True, True], [False, True, False]]
+    assert record.relevance("exact").tolist() == [[False, False, True], [False, True, False]]
+    assert record.relevance("exact").dtype == bool
+    assert record.candidates().tolist() == [3, 2]
+    frame = record.per_query("intention")
+    assert list(frame.index) == ["c1", "对话"] and list(frame.columns) == list(METRICS)
+    assert frame["mAP"].tolist() == [pytest.approx((1 / 2 + 2 / 3) / 2), 1 / 2]
+    assert record.per_query("exact")["MRR"].tolist() == pytest.approx([1 / 3, 1 / 2])
+
+
+def test_metrics_of_a_record_are_those_of_its_ranked_lists(tmp_path):
+    rng = np.random.default_rng(0)
+    queries, stickers = [f"q{n}" for n in range(30)], [f"s{n}" for n in range(12)]
+    run = make_run(rng.random((30, 12)).round(1), queries, stickers)  # with ties
+    run = {query: dict(list(ranking.items())[: 12 - n % 3]) for n, (query, ranking) in enumerate(run.items())}
+    qrels = {
+        match: {q: set(rng.choice(list(run[q])[:9], size)) for q in queries}
+        for match, size in (("intention", 5), ("exact", 1))
+    }
+    path = write_record(tmp_path / "run")
+    write_relevance(path / "relevance.npz", run, qrels)
+    for match, right in qrels.items():
+        assert read_record(path).per_query(match).equals(evaluate(run, right))
+
+
+def test_the_same_relevance_is_the_same_bytes(tmp_path):
+    for name in ("one", "other"):
+        write_relevance(tmp_path / f"{name}.npz", RUN, QRELS)
+        os.utime(tmp_path / f"{name}.npz", (0, 0))
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
+
+
+@pytest.mark.parametrize("data", [None, b"", b"PK\x03\x04 and no more", "cut"])
+def test_relevance_that_is_not_there_or_broken_is_one_line(tmp_path, data):
+    path = write_record(tmp_path / "run")
+    write_relevance(path / "relevance.npz", RUN, QRELS)
+    whole = (path / "relevance.npz").read_bytes()
+    (path / "relevance.npz").unlink()
+    if data is not None:
+        (path / "relevance.npz").write_bytes(whole[: len(whole) // 2] if data == "cut" else data)
+    with pytest.raises(IntraError, match=r"run/relevance\.npz: cannot be read: ") as error:
+        read_record(path).per_query("exact")
+    assert "\n" not in str(error.value)
 
 
 def test_a_control_selects_nothing(tmp_path):

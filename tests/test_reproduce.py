@@ -13,9 +13,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from intra import notebooks as files
-from intra import reproduce
+from intra import reproduce, study
 from intra.errors import IntraError
 from intra.paths import ROOT
+from intra.records import Record, run_name
+from intra.reproduce import Stopwatch
 
 COUNTING = 'import sys\nprint(f"{profile} {seeds}")\nprint("warning", file=sys.stderr)'
 
@@ -291,3 +293,35 @@ def test_written_notebooks_end_in_a_line_and_differ_little(tmp_path):
     assert "表情" in text
     assert json.loads(text)["metadata"]["language_info"] == {"name": "python"}
     assert not re.search(r"3\.\d+\.\d+", text)
+
+
+def test_a_build_runs_all_studies_and_tells_of_each(tmp_path, monkeypatch):
+    """Without the trainings, the notebooks and the rendering, which have tests of their own."""
+    asked, pages = [], []
+
+    def run_study(names, **options):
+        asked.append((names, options))
+        return [made(config) for config in study.distinct_configs(names, seeds=options["seeds"])]
+
+    def made(config):
+        metrics = {"intention": {"mAP": 0.25}}
+        inputs = {"code": "0123456789ab", "components": {"text": "an encoder@1"}}
+        content = {"config": config.as_dict(), "metrics": metrics, "inputs": inputs, "environment": {"python": "3"}}
+        return Record(tmp_path / run_name(config), content | {"seconds": {"fit": 1.0, "score": 0.5}})
+
+    def reference(name):
+        return study.by_label([made(config) for config in study.distinct_configs([name])], name)
+
+    monkeypatch.setattr(study, "run_study", run_study)
+    monkeypatch.setattr(study, "reference_records", reference)
+    monkeypatch.setattr(reproduce, "execute_notebooks", lambda *arguments, **options: [])
+    monkeypatch.setattr(reproduce, "stage_site", lambda run, site, page: pages.append(page))
+    monkeypatch.setattr(reproduce, "render_book", lambda site, html: True)
+    monkeypatch.setattr(reproduce, "Stopwatch", lambda seconds: Stopwatch())  # those of the environment stay
+    lines = []
+    reproduce.reproduce([1], workers=2, report=lines.append)
+    assert asked == [(list(study.STUDIES), {"seeds": [1], "report": lines.append, "workers": 2})]
+    (table,) = re.findall(r":name: tab-agreement\n.*?```", pages[0], re.DOTALL)
+    compared = re.findall(r"\* - (.*)\n  - (.*)\n  - 1\n  - 25.00 ± 0.00\n  - 25.00\n  - same", table)
+    assert compared == [(name, label) for name, own in study.STUDIES.items() for label in own.configurations]
+    assert re.search(r"study +\d", lines[-1]) and "environment" not in lines[-1]

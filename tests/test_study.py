@@ -1,6 +1,9 @@
 """Studies end to end with the smoke profile: records, going on after an interruption, determinism."""
 
+import contextlib
+import dataclasses
 import gzip
+import itertools
 import json
 import math
 import re
@@ -11,11 +14,11 @@ import numpy as np
 import pytest
 
 from intra import running, study
-from intra.config import RunConfig
-from intra.data.reader import profile_dataset
+from intra.config import CHOICES, RunConfig
+from intra.data.reader import config_dataset, profile_dataset
 from intra.data.schema import SPLITS
 from intra.errors import IntraError
-from intra.evaluation import make_qrels, match_metrics
+from intra.evaluation import evaluate, make_qrels, match_metrics, read_qrels
 from intra.generation.attributes import ATTRIBUTES
 from intra.generation.knowledge import event_utterances
 from intra.generation.store import GenerationStore
@@ -24,7 +27,17 @@ from intra.models import SYSTEMS
 from intra.paths import REPLYSTICKERS
 from intra.records import read_record, run_name
 from intra.running import inputs, run_one, score_record
-from intra.study import accept_records, load_study, reference_records, run_study, study_configs
+from intra.study import (
+    STUDIES,
+    Study,
+    accept_records,
+    by_label,
+    distinct_configs,
+    load_study,
+    reference_records,
+    run_study,
+    study_configs,
+)
 
 pytest_plugins = ["helpers"]
 CONTROLS = {"random", "majority", "oracle"}
@@ -38,9 +51,9 @@ def fresh(smoke, cache, tmp_path):
     return root
 
 
-def runs(root, name="main"):
-    """Names of what lies in the folder of a study, unfinished runs included."""
-    folder = root / "smoke" / name
+def runs(root):
+    """Names of what lies in the folder of runs, unfinished ones included."""
+    folder = root / "smoke" / "runs"
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
@@ -71,21 +84,114 @@ def fits(monkeypatch):
 
 def test_a_study_is_every_configuration_with_every_seed():
     configs = study_configs("main", "smoke", (3, 0, 3))
-    assert [(c.system, c.seed) for c in configs] == [
-        (name, seed) for name in ("random", "majority", "int_ra", "oracle") for seed in (3, 0)
-    ]
-    assert {c.profile for c in configs} == {"smoke"}
-    assert {c.dataset for c in configs} == {"replystickers"}
-    paper = study_configs("main", "paper", dataset="a/folder")
+    assert list(configs) == ["Random", "Majority intention", "Int-RA", "Oracle intention"]
+    systems = [[(c.system, c.seed) for c in each] for each in configs.values()]
+    assert systems == [[(name, 3), (name, 0)] for name in ("random", "majority", "int_ra", "oracle")]
+    every = distinct_configs(["main"], "smoke", (3, 0))
+    assert {c.profile for c in every} == {"smoke"}
+    assert {c.dataset for c in every} == {"replystickers"}
+    paper = distinct_configs(["main"], "paper", dataset="a/folder")
     assert {(c.dataset, c.batch_size, c.learning_rate) for c in paper} == {("a/folder", 4, 1e-4)}
-    assert {c.system for c in study_configs("main")} == set(SYSTEMS)
-    assert len({run_name(c) for c in study_configs("main")}) == 4 * 5
+    assert len({run_name(c) for c in distinct_configs(["main"])}) == 4 * 5
 
 
 @pytest.mark.parametrize("seed", [0, 3])
 def test_seeds_may_be_one_number(seed):
     assert study_configs("main", "smoke", seed) == study_configs("main", "smoke", [seed])
-    assert [c.seed for c in study_configs("main", "smoke", seed)] == [seed] * 4
+    assert [c.seed for c in distinct_configs(["main"], "smoke", seed)] == [seed] * 4
+
+
+def test_without_seeds_a_study_has_its_own():
+    for name in STUDIES:
+        expected = list(range(10 if name == "plus" else 5))
+        assert all([c.seed for c in configs] == expected for configs in study_configs(name, "smoke").values())
+
+
+def changes(name):
+    """Label to what differs from the profile's config, of every configuration of a study."""
+    base = RunConfig.of_profile("mini").as_dict()
+    (configs,) = zip(*study_configs(name, "mini", 0).values(), strict=True)
+    return {
+        label: {field: value for field, value in config.as_dict().items() if value != base[field]}
+        for label, config in zip(STUDIES[name].configurations, configs, strict=True)
+    }
+
+
+def test_ablations_take_away_every_set_of_parts():
+    parts = {
+        "attribute": {"attributes": ""},
+        "intention": {"query": "context", "weight_intention": 0.0},
+        "knowledge": {"knowledge": False},
+    }
+    found = changes("ablations")
+    for label, changed in found.items():
+        removed = [part for part in parts if part in label]
+        assert label == (f"w/o {', '.join(removed)}" if removed else "Int-RA")
+        assert changed == {field: value for part in removed for field, value in parts[part].items()}
+    assert len(found) == 2**3 == len({json.dumps(changed) for changed in found.values()})
+
+
+def test_attributes_are_all_subsets():
+    found = changes("attributes")
+    subsets = {"".join(keys) for keys in itertools.product(*(("", key) for key in "GPFV"))}
+    assert {label.removeprefix("none") for label in found} == subsets
+    for label, changed in found.items():
+        assert changed == ({} if label == "GPFV" else {"attributes": label.removeprefix("none")})
+
+
+def test_windows_have_two_to_ten_utterances():
+    assert changes("window") == {str(n): {"window": n} if n != 6 else {} for n in range(2, 11)}
+
+
+def test_every_other_reading_of_the_paper_is_one_change():
+    """What `CHOICES` allows, all of it: a new reading must not be forgotten here."""
+    found = changes("readings")
+    assert next(iter(found.items())) == ("Int-RA", {})
+    others = [next(iter(changed.items())) for changed in list(found.values())[1:]]
+    assert all(len(changed) == 1 for changed in list(found.values())[1:])
+    assert list(found)[1:] == [f"{field}: {value}" for field, value in others]
+    # the profile's, without effect on the packaged data, and no reading of the paper
+    left_out = {"context_encoding", "label_policy", "sticker_evidence"}
+    allowed = {(field, v) for field, values in CHOICES.items() for v in values[1:] if field not in left_out}
+    assert set(others) == allowed
+
+
+def test_a_system_has_its_own_settings():
+    ours, plus, *_ = study_configs("plus", "mini", 0).values()
+    assert plus == [RunConfig.of_profile("mini", system="int_ra_plus")] != [ours[0].with_changes(system="int_ra_plus")]
+
+
+def test_data_sizes_are_shares_of_the_training_split_for_both_systems():
+    shares = {config.train_fraction for config in distinct_configs(["data_size"])}
+    assert shares == {0.125, 0.25, 0.5, 1}
+    assert list(STUDIES["data_size"].configurations)[:4] == [f"Int-RA, {p} %" for p in ("12.5", "25", "50", "100")]
+    assert len(changes("data_size")) == 8
+
+
+def test_a_config_that_several_studies_have_is_one_run():
+    names = ["main", "ablations", "readings", "window", "attributes"]
+    distinct = distinct_configs(names, "smoke", (0, 1))
+    every = [c for name in names for configs in study_configs(name, "smoke", (0, 1)).values() for c in configs]
+    assert set(distinct) == set(every) and len({run_name(c) for c in every}) == len(distinct) < len(every)
+    default = RunConfig(profile="smoke", seed=1)
+    assert every.count(default) == 5  # the window of 6 and all four attributes, too
+    assert distinct[default] == "main Int-RA seed 1"
+    assert distinct[default.with_changes(attributes="")] == "ablations w/o attribute seed 1"  # and `none` in attributes
+    assert distinct[default.with_changes(window=2)] == "window 2 seed 1"
+
+
+def test_records_are_found_by_label(smoke):
+    found = by_label(smoke[::-1], "main", "smoke", (1, 0))
+    assert {label: [(r.system, r.seed) for r in records] for label, records in found.items()} == {
+        label: [(system, 1), (system, 0)]
+        for label, system in {
+            "Random": "random",
+            "Majority intention": "majority",
+            "Int-RA": "int_ra",
+            "Oracle intention": "oracle",
+        }.items()
+    }
+    assert list(by_label(smoke, "window", "smoke", (0, 1))) == ["6"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +207,6 @@ def test_seeds_may_be_one_number(seed):
         (("main", "smoke", -1), r"seeds are \[-1\]"),
         (("main", "smoke", True), r"seeds are \[True\]"),
         (("main", "smoke", 1.5), r"seeds are \[1.5\]"),
-        (("main", "smoke", None), r"seeds are \[None\]"),
         (("main", "smoke", "ab"), r"'ab' is no list of seeds such as 0-4 or 0,2,7"),
     ],
 )
@@ -114,7 +219,7 @@ def test_what_is_no_study_is_one_line(arguments, message, tmp_path):
 
 def test_an_unknown_system_is_one_line_and_leaves_nothing(tmp_path):
     with pytest.raises(IntraError, match=r"unknown system 'int_r' \(did you mean 'int_ra'"):
-        run_one("train", RunConfig(profile="smoke", system="int_r"), tmp_path / "records")
+        run_one(RunConfig(profile="smoke", system="int_r"), tmp_path / "records")
     assert not (tmp_path / "records").exists()
 
 
@@ -122,14 +227,14 @@ def test_an_unknown_system_is_one_line_and_leaves_nothing(tmp_path):
 
 
 def test_records_are_whole(smoke):
-    assert [(r.system, r.seed) for r in smoke] == [(c.system, c.seed) for c in study_configs("main", "smoke", (0, 1))]
+    assert [r.config for r in smoke] == list(distinct_configs(["main"], "smoke", (0, 1)))
     root = smoke[0].root
     assert runs(root.parent) == sorted(r.path.name for r in smoke)
     for record in smoke:
         files = {path.name for path in record.path.iterdir()}
         trained = set() if record.system in CONTROLS else {"weights.safetensors", "details.npz"}
-        assert files == {"record.json", "test.run.gz"} | trained
-    assert {path.name for path in root.iterdir()} == {"main", "qrels", "generated", "checks.json"}
+        assert files == {"record.json", "relevance.npz", "test.run.gz"} | trained
+    assert {path.name for path in root.iterdir()} == {"runs", "qrels", "generated", "checks.json"}
     assert {path.name for path in (root / "qrels").iterdir()} == {"intention.qrels", "exact.qrels"}
     assert {path.name for path in (root / "generated").iterdir()} == {"knowledge.jsonl", "attributes.jsonl"}
 
@@ -208,6 +313,16 @@ def test_metrics_follow_from_the_ranked_lists(smoke):
             assert metrics == pytest.approx(expected, abs=1e-6), (record.path.name, match)
 
 
+def test_relevance_holds_all_that_the_ranked_lists_and_the_qrels_say(smoke):
+    for record in smoke:
+        assert record.candidates().tolist() == [len(ranking) for ranking in record.run().values()]
+        for match in ("intention", "exact"):
+            qrels = read_qrels(record.root / "qrels" / f"{match}.qrels")
+            expected = [[sticker in qrels[query] for sticker in ranking] for query, ranking in record.run().items()]
+            assert record.relevance(match).tolist() == expected
+            assert record.per_query(match).equals(evaluate(record.run(), qrels))
+
+
 def test_qrels_are_those_of_the_data(smoke):
     test = profile_dataset("replystickers", "smoke").split("test")
     labels = {}
@@ -251,42 +366,65 @@ def test_details_are_those_of_the_test_split(smoke):
 
 
 def test_what_is_on_record_is_not_made_again(smoke, cache, fits):
-    times = {path: path.stat().st_mtime_ns for path in smoke[0].root.rglob("main/*/*")}
+    times = {path: path.stat().st_mtime_ns for path in smoke[0].root.rglob("runs/*/*")}
     lines = []
     again = run_study("main", "smoke", (0, 1), smoke[0].root.parent, lines.append)
     assert fits == []
     assert [r.content for r in again] == [r.content for r in smoke]
-    assert {path: path.stat().st_mtime_ns for path in smoke[0].root.rglob("main/*/*")} == times
-    assert [line.split(":")[0] for line in lines] == [f"{n}/8 {r.path.name}" for n, r in enumerate(smoke, 1)]
+    assert {path: path.stat().st_mtime_ns for path in smoke[0].root.rglob("runs/*/*")} == times
+    names = distinct_configs(["main"], "smoke", (0, 1))
+    assert [line.split(":")[0] for line in lines] == [f"{n}/8 {names[r.config]}" for n, r in enumerate(smoke, 1)]
     for line, record in zip(lines, smoke, strict=True):
         found = "nothing to select"
         if record.system not in CONTROLS:
             found = f"valid mAP {max(entry['valid_mAP'] for entry in record.content['history']):.4f}"
-        assert re.fullmatch(rf".*: {found} \(\d+\.\d s\)", line)  # and no word of the test split
+        assert line.endswith(f": {found} (on record)")  # and no word of the test split
+
+
+def test_a_line_tells_every_run_when_it_is_made(fresh):
+    lines = []
+    records = run_study(["window", "main"], "smoke", 0, fresh, lines.append)
+    assert len(lines) == len(records) == 9 + 3
+    for line in lines:
+        assert re.fullmatch(r"\d+/12 \w+ [\w -]+ seed 0: (valid mAP 0\.\d{4}|nothing to select) \(\d+\.\d s\)", line)
+    assert [line.split("/")[0] for line in lines] == [str(n) for n in range(1, 13)]
+    assert any(" window 6 seed 0: " in line for line in lines)  # the default configuration, under its first name
+    again = []
+    more = run_study(["main", "window"], "smoke", 0, fresh, again.append)
+    assert {r.path for r in more} == {r.path for r in records}
+    assert all(line.endswith("(on record)") for line in again)
 
 
 @pytest.mark.parametrize("moment", ["fit", "write"])
 def test_an_interrupted_study_goes_on_from_the_run_it_was_in(moment, fresh, fits, monkeypatch):
     """Ctrl-C in the third of four runs, while it is fitted or while its record is written."""
-    names = [run_name(c) for c in study_configs("main", "smoke", (0,))]
-    with monkeypatch.context() as patch:
-        owner, name = (SYSTEMS["int_ra"], "fit") if moment == "fit" else (running, "write_run")
-        original, calls = getattr(owner, name), []
+    names = [run_name(c) for c in distinct_configs(["main"], "smoke", 0)]
+    written_whole, written = running.written_whole, []
 
-        def interrupted(*arguments):
-            calls.append(arguments)
-            if moment == "fit" or len(calls) == 3:
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def interrupted_third(path):
+        with written_whole(path) as folder:
+            written.append(path)
+            if len(written) == 3:
+                (folder / "half").write_text("ha")
                 raise KeyboardInterrupt
-            return original(*arguments)
+            yield folder
 
-        patch.setattr(owner, name, interrupted)
+    with monkeypatch.context() as patch:
+        if moment == "fit":
+            patch.setattr(SYSTEMS["int_ra"], "fit", interrupted)
+        else:
+            patch.setattr(running, "written_whole", interrupted_third)
         with pytest.raises(KeyboardInterrupt):
-            run_study("main", "smoke", (0,), fresh)
+            run_study("main", "smoke", 0, fresh)
     assert runs(fresh) == sorted(names[:2])  # no third one, not even an unfinished folder
     for name in names[:2]:
-        read_record(fresh / "smoke" / "main" / name)
+        read_record(fresh / "smoke" / "runs" / name)
     fits.clear()
-    records = run_study("main", "smoke", (0,), fresh)
+    records = run_study("main", "smoke", 0, fresh)
     assert [c.system for c in fits] == ["int_ra", "oracle"]
     assert runs(fresh) == sorted(names) == sorted(r.path.name for r in records)
 
@@ -310,29 +448,29 @@ def test_any_change_of_the_data_is_another_input(file, cache, tmp_path):
 @pytest.mark.parametrize("part", ["code", "dataset", "components"])
 def test_a_record_made_from_something_else_is_made_again(part, fresh, fits):
     config = RunConfig(profile="smoke", system="majority")
-    record = run_one("main", config, fresh)
+    record = run_one(config, fresh)
     path = record.path / "record.json"
     older = json.loads(path.read_text())
     older["inputs"][part] = "older"
     path.write_text(json.dumps(older))
     fits.clear()
-    assert run_one("main", config, fresh).content["inputs"] == record.content["inputs"]
+    assert run_one(config, fresh).content["inputs"] == record.content["inputs"]
     assert fits == [config]
     assert read_record(record.path).content["inputs"] == record.content["inputs"]
-    run_one("main", config, fresh)
+    run_one(config, fresh)
     assert fits == [config]
 
 
 def test_another_data_set_leaves_the_study_alone(fresh, tmp_path):
     """Qrels belong to one data set: a run on another one must not replace those of the study beside it."""
-    record = run_one("main", RunConfig(profile="smoke", system="random"), fresh)
+    record = run_one(RunConfig(profile="smoke", system="random"), fresh)
     before = {path.name: path.read_bytes() for path in (record.root / "qrels").iterdir()}
     shutil.copytree(REPLYSTICKERS, tmp_path / "data")
     path = tmp_path / "data" / "conversations.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     swapped = [line | {"intention": "anger" if line["intention"] == "joy" else "joy"} for line in lines]
     path.write_text("".join(json.dumps(line) + "\n" for line in swapped))
-    other = run_one("train", RunConfig(profile="smoke", system="random", dataset=str(tmp_path / "data")), fresh)
+    other = run_one(RunConfig(profile="smoke", system="random", dataset=str(tmp_path / "data")), fresh)
     assert {path.name: path.read_bytes() for path in (record.root / "qrels").iterdir()} == before
     assert (other.root / "qrels" / "intention.qrels").read_bytes() != before["intention.qrels"]
     assert other.metrics["intention"] == pytest.approx(
@@ -340,12 +478,42 @@ def test_another_data_set_leaves_the_study_alone(fresh, tmp_path):
     )
 
 
+def test_another_gallery_has_qrels_of_its_own(fresh):
+    """What is right for a query depends on the gallery: neither run may take the qrels of the other."""
+    config = RunConfig(profile="smoke", system="random")
+    records = {gallery: run_one(config.with_changes(gallery=gallery), fresh) for gallery in ("split", "all", "split")}
+    files = {"split": "{}.qrels", "all": "{}-gallery-all.qrels"}
+    root = records["all"].root
+    assert {path.name for path in (root / "qrels").iterdir()} == {
+        name.format(match) for name in files.values() for match in ("intention", "exact")
+    }
+    for gallery, record in records.items():
+        dataset = config_dataset(config.with_changes(gallery=gallery))
+        assert set(record.candidates()) == {len(dataset.split("test").stickers)}
+        for match, metrics in record.metrics.items():
+            path = root / "qrels" / files[gallery].format(match)
+            assert read_qrels(path) == make_qrels(dataset, "test", match)
+            assert metrics == pytest.approx(by_loops(record.path / "test.run.gz", path), abs=1e-6)
+            assert metrics == pytest.approx(record.per_query(match).mean().to_dict(), abs=1e-6)
+    assert records["all"].candidates()[0] > records["split"].candidates()[0]
+
+
+def test_a_run_of_other_code_is_not_kept(fresh, monkeypatch):
+    """A worker or a node may have imported another version of the package than the process that writes."""
+    config = RunConfig(profile="smoke", system="majority")
+    files = running.make_run_files(config, fresh / "smoke" / "generated")
+    monkeypatch.setattr(running, "code_digest", lambda: "another")
+    with pytest.raises(IntraError, match=r"majority-seed0-\w+: made by other code or data: start again"):
+        running.keep_run_files(config, files, fresh)
+    assert runs(fresh) == []
+
+
 def test_a_broken_record_is_told_and_kept(fresh):
     config = RunConfig(profile="smoke", system="majority")
-    path = run_one("main", config, fresh).path / "record.json"
+    path = run_one(config, fresh).path / "record.json"
     path.write_text("{")
     with pytest.raises(IntraError, match=r"record\.json: is no valid JSON"):
-        run_one("main", config, fresh)
+        run_one(config, fresh)
     assert path.read_text() == "{"
 
 
@@ -367,81 +535,135 @@ def content(folder):
 
 def test_the_reference_comes_first(smoke, places, fits):
     reference, fresh = places
-    kept = reference / "smoke" / "main" / smoke[0].path.name
+    kept = reference / "smoke" / "runs" / smoke[0].path.name
     shutil.copytree(smoke[0].path, kept)
     (kept / "record.json").write_text(json.dumps(smoke[0].content | {"inputs": "those of last year"}))
-    shutil.copytree(smoke[1].path, fresh / "smoke" / "main" / smoke[1].path.name)
-    shutil.copytree(smoke[2].path, reference / "smoke" / "main" / "int_ra-seed0-of-another-config")
+    shutil.copytree(smoke[1].path, fresh / "smoke" / "runs" / smoke[1].path.name)
+    shutil.copytree(smoke[2].path, reference / "smoke" / "runs" / "int_ra-seed0-of-another-config")
     before = content(reference)
-    records = load_study("main", "smoke", (0, 1))
+    study_ = load_study("main", "smoke", (0, 1))
+    records = [record for own in study_.values() for record in own]
     assert content(reference) == before
     assert records[0].path == kept and records[0].content["inputs"] == "those of last year"
     assert {r.path.parents[2] for r in records[1:]} == {fresh}
     assert [(c.system, c.seed) for c in fits] == [(r.system, r.seed) for r in smoke[2:]]  # neither of the first two
     assert [r.path.name for r in records] == [r.path.name for r in smoke]
-    assert [r.path for r in reference_records("main", "smoke")] == [kept]
+    assert list(study_) == ["Random", "Majority intention", "Int-RA", "Oracle intention"]
+    assert all([r.seed for r in own] == [0, 1] for own in study_.values())
+    assert {label: [r.path for r in own] for label, own in reference_records("main", "smoke").items()} == {
+        "Random": [kept]
+    }
 
 
-def test_accepting_makes_the_reference(smoke, places, monkeypatch):
+@pytest.fixture
+def two_studies(monkeypatch):
+    """The only studies: `main` and a small one that shares a configuration with it."""
+    small = Study({"Int-RA": {}, "chance, everywhere": {"system": "random", "gallery": "all"}}, seeds=(0, 1))
+    monkeypatch.setattr(study, "STUDIES", {"main": dataclasses.replace(STUDIES["main"], seeds=(0, 1)), "small": small})
+    return ["main", "small"]
+
+
+def test_accepting_makes_the_reference(smoke, places, two_studies):
     reference, fresh = places
-    monkeypatch.setattr(study, "study_configs", lambda name, profile: study_configs(name, profile, (0, 1)))
-    assert reference_records("main", "smoke") == []
+    assert reference_records("main", "smoke") == {}
     with pytest.raises(IntraError, match=r"holds no record\.json"):
-        accept_records("main", print, "smoke")
+        accept_records(two_studies, print, "smoke")
     assert not reference.exists()
     shutil.copytree(smoke[0].root, fresh / "smoke", dirs_exist_ok=True)
-    shutil.copytree(smoke[0].path, fresh / "smoke" / "main" / "random-seed9-of-another-day")
-    (fresh / "smoke" / "train").mkdir()
-    (reference / "smoke" / "main" / "an-older-run").mkdir(parents=True)
+    with pytest.raises(IntraError, match=r"random-seed0-\w+: holds no record\.json"):  # that of the other study
+        accept_records(two_studies, print, "smoke")
+    made = {r.path.name: r for r in run_study(two_studies, "smoke", root=fresh)}
+    assert len(made) == 8 + 2
+    shutil.copytree(smoke[0].path, fresh / "smoke" / "runs" / "random-seed9-of-another-day")
+    (reference / "smoke" / "runs" / "an-older-run").mkdir(parents=True)
+    (reference / "smoke" / "main").mkdir()
     stores = [fresh / "smoke" / "generated" / f"{name}.jsonl" for name in ("knowledge", "attributes")]
     texts = [path.read_bytes() for path in stores]
     for path in stores:  # what another source has once said
         GenerationStore(path).fetch([{"task": "t", "source": "older"}], lambda missing: [{"text": "old"}])
     lines = []
-    accept_records("main", lines.append, "smoke")
-    assert lines == ["8 records accepted"]
-    accepted = reference_records("main", "smoke")
-    assert {r.path.name for r in accepted} == {r.path.name for r in smoke} == set(runs(reference))
-    assert {r.path.name: r.content for r in accepted} == {r.path.name: r.content for r in smoke}
-    assert {path.name for path in (reference / "smoke").iterdir()} == {"main", "qrels", "generated", "checks.json"}
+    accept_records(two_studies, lines.append, "smoke")
+    assert lines == ["10 records accepted"]
+    accepted = [r for name in two_studies for own in reference_records(name, "smoke").values() for r in own]
+    assert {r.path.name for r in accepted} == made.keys() == set(runs(reference))
+    of_main = {r.path.name for r in smoke}
+    for record in accepted:
+        ours = made[record.path.name]
+        kept = {path.name: path.read_bytes() for path in record.path.iterdir()}
+        assert kept.keys() == {"record.json", "relevance.npz"} | (
+            {path.name for path in ours.path.iterdir()} - {"weights.safetensors"}
+            if record.path.name in of_main
+            else set()
+        )
+        assert all((ours.path / name).read_bytes() == data for name, data in kept.items())
+    assert {path.name for path in (reference / "smoke").iterdir()} == {"runs", "qrels", "generated", "checks.json"}
+    assert {path.name for path in (reference / "smoke" / "qrels").iterdir()} == {"intention.qrels", "exact.qrels"}
     assert [(reference / "smoke" / "generated" / path.name).read_bytes() for path in stores] == texts
     assert all(b'"older"' in path.read_bytes() for path in stores)
-    assert not list(reference.rglob("weights.safetensors"))
     assert list(fresh.rglob("weights.safetensors"))
 
 
 def test_records_of_other_inputs_are_not_accepted(smoke, places, monkeypatch):
     reference, fresh = places
-    monkeypatch.setattr(study, "study_configs", lambda name, profile: study_configs(name, profile, (0, 1)))
+    monkeypatch.setattr(study, "STUDIES", {"main": dataclasses.replace(STUDIES["main"], seeds=(0, 1))})
     shutil.copytree(smoke[0].root, fresh / "smoke", dirs_exist_ok=True)
-    path = fresh / "smoke" / "main" / smoke[5].path.name / "record.json"
+    path = fresh / "smoke" / "runs" / smoke[5].path.name / "record.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"inputs": content["inputs"] | {"code": "older"}}))
     with pytest.raises(IntraError, match=smoke[5].path.name):
-        accept_records("main", print, "smoke")
+        accept_records(["main"], print, "smoke")
     assert not reference.exists()
 
 
 # Determinism
 
 
+def same_run(one, other):
+    """Whether two records are the same bytes, but for the seconds that they took."""
+    first, second = dict(one.content), dict(other.content)
+    first.pop("seconds"), second.pop("seconds")
+    files = {path.name for path in one.path.iterdir()}
+    return (
+        first == second
+        and files == {path.name for path in other.path.iterdir()}
+        and all((one.path / f).read_bytes() == (other.path / f).read_bytes() for f in files - {"record.json"})
+    )
+
+
 def test_another_process_makes_the_same_records(smoke, elsewhere):
-    """Two fresh folders, two processes, two caches: the same bytes, and records that differ in seconds alone."""
+    """Two fresh folders, other processes, two caches: records that differ in seconds alone."""
     here = [record for record in smoke if record.seed == 0]
     assert runs(elsewhere / "records") == sorted(r.path.name for r in here)
-    for record in here:
-        other = read_record(elsewhere / "records" / "smoke" / "main" / record.path.name)
-        one, two = dict(record.content), dict(other.content)
-        one.pop("seconds"), two.pop("seconds")
-        assert one == two
-        for name in ("test.run.gz", "weights.safetensors"):
-            if (record.path / name).exists():
-                assert (record.path / name).read_bytes() == (other.path / name).read_bytes()
-        assert record.details().keys() == other.details().keys()
-        for name, array in record.details().items():
-            assert np.array_equal(array, other.details()[name])
-    for path in [*record.root.glob("qrels/*"), *record.root.glob("generated/*")]:
-        assert path.read_bytes() == (other.root / path.parent.name / path.name).read_bytes()
+    others = [read_record(elsewhere / "records" / "smoke" / "runs" / record.path.name) for record in here]
+    assert all(map(same_run, here, others))
+    for path in [*here[0].root.glob("qrels/*"), *here[0].root.glob("generated/*")]:
+        assert path.read_bytes() == (others[0].root / path.parent.name / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("file", ["record.json", "test.run.gz", "weights.safetensors", "details.npz"])
+def test_the_comparison_of_records_sees_a_difference(smoke, tmp_path, file):
+    record = next(r for r in smoke if r.system == "int_ra")
+    shutil.copytree(record.path, tmp_path / "copy")
+    assert same_run(record, read_record(tmp_path / "copy"))
+    data = (tmp_path / "copy" / file).read_bytes()
+    other = data.replace(b'"epoch": 1,', b'"epoch": 9,') if file == "record.json" else data + b" "
+    (tmp_path / "copy" / file).write_bytes(other)
+    assert not same_run(record, read_record(tmp_path / "copy"))
+
+
+def test_two_processes_make_the_same_records_as_one(smoke, cache, tmp_path):
+    lines = []
+    records = run_study("main", "smoke", (0, 1), tmp_path / "records", lines.append, workers=2)
+    assert [r.path.name for r in records] == [r.path.name for r in smoke]  # in order, whichever was finished first
+    assert all(map(same_run, smoke, records))
+    assert sorted(line.split(":")[0].split(" ", 1)[1] for line in lines) == sorted(
+        distinct_configs(["main"], "smoke", (0, 1)).values()
+    )
+    assert [line.split("/")[0] for line in lines] == [str(n) for n in range(1, 9)]
+    for path in [*smoke[0].root.glob("qrels/*"), smoke[0].root / "checks.json"]:
+        assert path.read_bytes() == (records[0].root / path.relative_to(smoke[0].root)).read_bytes()
+    for path in smoke[0].root.glob("generated/*"):
+        assert path.read_bytes() == (records[0].root / "generated" / path.name).read_bytes()
 
 
 # Scoring records anew
@@ -464,9 +686,9 @@ def test_scoring_the_validation_split_gives_what_was_selected_by(smoke, cache):
 
 def test_a_record_without_its_weights_is_one_line(fresh, smoke):
     record = next(r for r in smoke if r.system == "int_ra")
-    path = fresh / "smoke" / "main" / record.path.name
+    path = fresh / "smoke" / "runs" / record.path.name
     shutil.copytree(record.path, path, ignore=shutil.ignore_patterns("weights*"))
-    with pytest.raises(IntraError, match=r"holds no weights; its ranked lists can be evaluated: .*test\.run\.gz"):
+    with pytest.raises(IntraError, match=r"holds no weights to rank with; its metrics are in .*record\.json"):
         score_record(read_record(path), "test")
 
 

@@ -464,6 +464,80 @@ def test_the_device_is_that_of_accelerate(tiny):
     assert tiny._model.device == tiny.device == Accelerator().device
 
 
+# A vector for each token
+
+
+def hidden_by_hand(checkpoint, ids):
+    """Last hidden states of one sequence by `transformers`, by token."""
+    import torch
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(checkpoint, local_files_only=True, add_pooling_layer=False).eval()
+    with torch.inference_mode():
+        return model(torch.tensor([ids])).last_hidden_state[0].numpy()
+
+
+@pytest.mark.parametrize("kind", ["query", "passage"])
+def test_token_vectors_against_a_plain_loop(kind, tiny, tiny_checkpoint):
+    """The model reads prefix and control tokens, and they have no vector in the result."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_checkpoint, local_files_only=True)
+    texts = ["一", "甲乙丙", "", "三四", "二二二二二"]  # of several batches
+    found = tiny.token_vectors(texts, kind)
+    assert found.shape == (5, 5, HIDDEN) and found.dtype == np.float32
+    for vectors, one in zip(found, texts, strict=True):
+        ids = tokenizer(f"{kind}: {one}").input_ids
+        own = hidden_by_hand(tiny_checkpoint, ids)[-len(one) - 1 : -1]
+        assert [tokenizer.convert_ids_to_tokens(i) for i in ids[-len(one) - 1 : -1]] == list(one)
+        assert vectors[: len(one)] == pytest.approx(own, abs=1e-5)
+        assert not vectors[len(one) :].any()
+
+
+def test_token_vectors_without_a_prefix(tiny_bert):
+    encoder = text.TransformerTextEncoder(tiny_bert, pooling="cls", max_tokens=16)
+    found = encoder.token_vectors(["一二", "三"])
+    for vectors, ids in zip(found, ([2, 5, 6, 3], [2, 7, 3]), strict=True):  # [CLS] is 2, [SEP] 3, 一 5
+        own = hidden_by_hand(tiny_bert, ids)[1:-1]
+        assert vectors[: len(own)] == pytest.approx(own, abs=1e-5) and not vectors[len(own) :].any()
+
+
+def test_token_vectors_of_a_text_that_is_cut_are_those_of_its_end(tiny, tiny_checkpoint):
+    long = "一二三四五六七八九十" * 5
+    shown = pieces(tiny, long)
+    (found,) = tiny.token_vectors([long])
+    (sequence,) = tiny._sequences([long], [""], "query")
+    own = [place for place, piece in enumerate(shown) if piece in long]
+    assert len(shown) == tiny.max_tokens and 10 < len(own) < len(long)
+    assert found == pytest.approx(hidden_by_hand(tiny_checkpoint, sequence[0])[own], abs=1e-5)
+
+
+def test_token_vectors_do_not_depend_on_the_batch(tiny):
+    texts = texts_of_many_lengths()
+    together = tiny.token_vectors(texts)
+    for vectors, one in zip(together, texts, strict=True):
+        (alone,) = tiny.token_vectors([one])
+        assert vectors[: len(alone)] == pytest.approx(alone, abs=1e-5)
+    halves = tiny.token_vectors(texts, dtype=np.float16)
+    assert halves.dtype == np.float16 and halves == pytest.approx(together, abs=2e-3)
+
+
+def test_token_vectors_of_nothing(tiny):
+    assert tiny.token_vectors([]).shape == tiny.token_vectors([""])[:0].shape == (0, 1, HIDDEN)
+    assert not tiny.token_vectors(["", "\0"]).any()
+
+
+def test_the_mean_over_all_tokens_is_the_encoded_text(tiny_checkpoint):
+    """Control tokens are the only ones that are pooled and have no vector."""
+    encoder = text.TransformerTextEncoder(tiny_checkpoint, max_tokens=24)
+    ((ids, _),) = encoder._sequences(["一二三"], [""], "query")
+    hidden = hidden_by_hand(tiny_checkpoint, ids)
+    (own,) = encoder.token_vectors(["一二三"])
+    total = hidden[0] + hidden[-1] + own.sum(axis=0)
+    assert len(own) == len(ids) - 2
+    assert encoder.encode(["一二三"])[0] == pytest.approx(total / np.linalg.norm(total), abs=1e-5)
+
+
 # Registered checkpoints
 
 

@@ -12,7 +12,7 @@ from intra.config import RunConfig
 from intra.errors import IntraError
 from intra.features import Gallery, Partition, Queries
 from intra.models.int_ra import IntRASystem
-from intra.training import fit, partition_map
+from intra.training import batches, fit, partition_map
 
 pytest_plugins = ["helpers"]
 
@@ -42,7 +42,7 @@ def partition(queries=1):
     nothing = np.zeros((4, 1))
     return Partition(
         Queries(ids, np.zeros((queries, 1)), numbers, numbers),
-        Gallery(tuple("abcd"), nothing, nothing, nothing, np.zeros(4, int)),
+        Gallery(tuple("abcd"), nothing, nothing, nothing, np.zeros(4, int), nothing),
         relevant,
     )
 
@@ -115,6 +115,22 @@ def test_the_order_is_decided_by_the_seed():
         script.run(queries=40, epochs=1, seed=seed)
         orders.append(script.batches)
     assert orders[0] == orders[1] != orders[2]
+
+
+def test_a_batch_has_its_own_stickers_and_some_others(toy, toy_config):
+    own = toy.train.queries.stickers
+    sizes = {}
+    for kind in ("other", "batch", "all"):
+        config = toy_config.with_changes(negatives=kind, other_stickers=5, batch_size=6)
+        made = list(batches(toy.train, config, torch.Generator().manual_seed(0)))
+        assert sorted(torch.cat([batch["queries"] for batch in made]).tolist()) == list(range(24))
+        for batch in made:
+            stickers = batch["stickers"].tolist()
+            sent = set(own[batch["queries"]].tolist())
+            assert stickers == sorted(set(stickers)) and sent <= set(stickers)
+            assert stickers == sorted(sent) if kind == "batch" else len(stickers) <= len(sent) + 5
+        sizes[kind] = [len(batch["stickers"]) for batch in made]
+    assert sizes["other"] == sizes["all"] and sum(sizes["other"]) > sum(sizes["batch"])
 
 
 def test_frozen_parameters_stay():
@@ -263,11 +279,12 @@ def shares(folder):
     return [torch.load(path, weights_only=False) for path in sorted(folder.glob("*.pt"))]
 
 
-def test_two_processes_share_the_batches(toy, toy_config, tmp_path):
+@pytest.mark.parametrize("reading", [{}, {"retrieval_loss": "infonce", "relation": "value", "query": "teacher"}])
+def test_two_processes_share_the_batches(reading, toy, toy_config, tmp_path):
     """A process sees half of each batch, and all end with the weights that one alone would have learnt."""
     from accelerate import debug_launcher
 
-    config = toy_config.with_changes(epochs=2)
+    config = toy_config.with_changes(epochs=2, **reading)
     debug_launcher(share_of_a_training, (toy, config, tmp_path), num_processes=2)
     system, done = trained(toy, config)
     assert [share["processes"] for share in shares(tmp_path)] == [2, 2]

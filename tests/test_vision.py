@@ -1,6 +1,7 @@
 """Pictures to pixels, and pixels to region features."""
 
 import io
+import json
 import logging
 
 import numpy as np
@@ -178,12 +179,32 @@ def test_captions_at_the_edges_are_not_cropped():
 def test_features_are_patches_without_the_class_token(tiny, pictures):
     features = tiny.encode(pictures)
     assert features.regions.shape == (7, 16, 32)  # 32 x 32 pixels in patches of 8 x 8, width 32
+    assert features.class_tokens.shape == (7, 32)
     assert features.pooled.shape == (7, 16)
-    assert features.regions.dtype == features.pooled.dtype == np.float32
+    assert features.regions.dtype == features.class_tokens.dtype == features.pooled.dtype == np.float32
     assert np.isfinite(features.regions).all()
     # after the last layer norm, which has weight 1 and bias 0 here
-    assert features.regions.mean(axis=2) == pytest.approx(0, abs=1e-4)
-    assert features.regions.std(axis=2) == pytest.approx(1, abs=1e-2)
+    for tokens in (features.regions, features.class_tokens):
+        assert tokens.mean(axis=-1) == pytest.approx(0, abs=1e-4)
+        assert tokens.std(axis=-1) == pytest.approx(1, abs=1e-2)
+
+
+def test_the_class_token_is_what_the_tower_projects(tiny, pictures):
+    features = tiny.encode(pictures)
+    projection = tiny.model().proj.detach().numpy()
+    assert features.class_tokens @ projection == pytest.approx(features.pooled, abs=1e-5)
+    assert not tiny.model().ln_post._forward_hooks, "nothing is kept of later passes"
+
+
+def test_a_tower_that_pools_before_its_last_norm(pictures, tmp_path):
+    """What such a tower has in the place of a class token: the mean of its patches, normalised."""
+    described = json.loads(TINY_VIT.read_text())
+    described["vision_cfg"] |= {"pool_type": "avg", "final_ln_after_pool": True}
+    (tmp_path / "average.json").write_text(json.dumps(described))
+    features = OpenClipVisionEncoder(tmp_path / "average.json").encode(pictures)
+    mean = features.regions.mean(axis=1)
+    expected = (mean - mean.mean(axis=1, keepdims=True)) / mean.std(axis=1, keepdims=True)
+    assert features.class_tokens == pytest.approx(expected, abs=1e-2)
 
 
 def test_batch_size_does_not_change_features(tiny, pictures):
@@ -191,6 +212,7 @@ def test_batch_size_does_not_change_features(tiny, pictures):
     for batch_size in (1, 3):
         features = OpenClipVisionEncoder(TINY_VIT, batch_size=batch_size).encode(pictures)
         assert features.regions == pytest.approx(whole.regions, abs=1e-5)
+        assert features.class_tokens == pytest.approx(whole.class_tokens, abs=1e-5)
         assert features.pooled == pytest.approx(whole.pooled, abs=1e-5)
 
 

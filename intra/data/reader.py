@@ -6,6 +6,7 @@ stickers.jsonl        one sticker a line
 images/               the pictures that `stickers.jsonl` names
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from intra.config import PROFILES, unknown
+from intra.config import PROFILES, RunConfig, unknown
 from intra.data.intentions import INTENTIONS
 from intra.data.schema import (
     ATTRIBUTES,
@@ -378,3 +379,16 @@ def profile_dataset(dataset: str, profile: str) -> Dataset:
     used = {sticker for c in kept for sticker in (c.sticker, *c.candidates)}
     stickers = tuple(s for s in loaded.stickers if s.id in used)
     return replace(loaded, conversations=kept, stickers=stickers)
+
+
+def config_dataset(config: RunConfig) -> Dataset:
+    """The data set of a run, as its profile keeps it, with the label policy and the gallery of the run.
+
+    All training conversations are there, also where only a share of them is learned from. A process reads it once.
+    """
+    dataset = _profile_dataset(config.dataset, config.profile)
+    policy = dataset.label_policy if config.label_policy == "dataset" else config.label_policy
+    return replace(dataset, label_policy=policy, gallery=config.gallery)
+
+
+_profile_dataset = functools.lru_cache(maxsize=2)(profile_dataset)

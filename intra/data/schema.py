@@ -86,20 +86,25 @@ class Dataset:
     """One of `LABEL_POLICIES`."""
     label_texts: dict[str, str] = field(default_factory=dict)
     """Intention to the text that stands for it in an encoder; an intention without one stands for itself."""
+    gallery: str = "split"
+    """Gallery of validation and test conversations: the stickers of their `split`, or `all`."""
+    labels: dict[str, tuple[str, ...]] | None = None
+    """Intentions of each sticker where more conversations than these decide them; None: these do."""
 
     def split(self, name: str) -> "Dataset":
         """The same data set, cut to one split; its stickers are the gallery of that split.
+
+        Where that is all stickers, they have the intentions that all conversations give them.
 
         Raises:
             ValueError: If `name` is no split.
         """
         if name not in SPLITS:
             raise ValueError(f"split {name!r} is not one of {', '.join(SPLITS)}")
-        return replace(
-            self,
-            conversations=tuple(c for c in self.conversations if c.split == name),
-            stickers=tuple(s for s in self.stickers if name in s.splits),
-        )
+        conversations = tuple(c for c in self.conversations if c.split == name)
+        if self.gallery == "all" and name != "train":
+            return replace(self, conversations=conversations, labels=self.sticker_intentions())
+        return replace(self, conversations=conversations, stickers=tuple(s for s in self.stickers if name in s.splits))
 
     def sticker_intentions(self) -> dict[str, tuple[str, ...]]:
         """The intentions of each sticker by the label policy, in the order of `intentions`.
@@ -107,6 +112,8 @@ class Dataset:
         A sticker that no conversation uses has none and is missing from the answer. On a tie, `majority` takes
         the intention that comes first in `intentions`.
         """
+        if self.labels is not None:
+            return self.labels
         sent: dict[str, list[str]] = {}
         for conversation in self.conversations:
             sent.setdefault(conversation.sticker, []).append(conversation.intention)

@@ -39,6 +39,9 @@ class TextEncoder(Protocol):
     def encode_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> np.ndarray:
         """Encode each first text joined with its second: unit vectors, shape (N, D), float32."""
 
+    def token_vectors(self, texts: Sequence[str], kind: Kind = "query", dtype: type = np.float32) -> np.ndarray:
+        """Encode texts one by one, with a vector a token: shape (N, T, D), zeros after the last token of a text."""
+
 
 class TransformerTextEncoder:
     """Any encoder checkpoint that `transformers` can load with a fast tokenizer.
@@ -178,6 +181,35 @@ class TransformerTextEncoder:
             raise ValueError("texts are sequences of strings, not one string")
         return self._encode(firsts, seconds, "query")
 
+    def token_vectors(self, texts: Sequence[str], kind: Kind = "query", dtype: type = np.float32) -> np.ndarray:
+        """Encode texts one by one (see `encode`), and keep a vector for each of their tokens.
+
+        Tokens of the prefix and control tokens are read by the model, but have no place in the result.
+
+        Args:
+            texts: N texts.
+            kind: Chooses the prefix.
+            dtype: Of the result; float16 halves it.
+
+        Returns:
+            What the last layer gives, shape (N, T, D), T tokens in the longest text but at least one; shorter texts
+            end in zeros.
+
+        Raises:
+            IntraError: If the checkpoint cannot be loaded.
+        """
+        if not len(texts):
+            return np.zeros((0, 1, self.dim), dtype)
+        joined = self._joined(texts, [""] * len(texts), kind)
+        start = len(self.prefixes.get(kind, ""))
+        own = [[place for place, (_, end) in enumerate(one.offsets) if end > start] for one in joined]
+        vectors = np.zeros((len(own), max(1, *map(len, own)), self.dim), dtype)
+        for rows, batch in self._batches([self._sequence(one) for one in joined]):
+            hidden = self._run(batch)[0].last_hidden_state.cpu().numpy()
+            for row, tokens in zip(rows, hidden, strict=True):
+                vectors[row, : len(own[row])] = tokens[own[row]]
+        return vectors
+
     def pair_states(
         self, firsts: Sequence[str], seconds: Sequence[str], layers: int, dtype: type = np.float32
     ) -> np.ndarray:
@@ -256,17 +288,21 @@ class TransformerTextEncoder:
 
     def _sequences(self, firsts, seconds, kind) -> list[tuple[list[int], list[int]]]:
         """Token ids and segment ids of each sequence, control tokens included."""
+        return [self._sequence(joined) for joined in self._joined(firsts, seconds, kind)]
+
+    def _sequence(self, joined) -> tuple[list[int], list[int]]:
+        return self._without_control_tokens(joined), joined.type_ids
+
+    def _joined(self, firsts, seconds, kind) -> list:
+        """What the tokenizer makes of each pair, cut to fit and with control tokens."""
         prefix = self.prefixes.get(kind, "")
         first_encodings = self._encode_batch([prefix + clean_text(text) for text in firsts])
         second_encodings = self._encode_batch([clean_text(text) for text in seconds])
         (prefix_encoding,) = self._encode_batch([prefix])
         if len(prefix_encoding) > self.max_tokens // 4:
             raise ValueError(f"the prefix {prefix!r} takes more than a quarter of {self.max_tokens} tokens")
-        sequences = []
-        for first, second in zip(first_encodings, second_encodings, strict=True):
-            joined = self._join(first, second, prefix_encoding)
-            sequences.append((self._without_control_tokens(joined), joined.type_ids))
-        return sequences
+        pairs = zip(first_encodings, second_encodings, strict=True)
+        return [self._join(first, second, prefix_encoding) for first, second in pairs]
 
     def _encode_batch(self, texts: list[str]) -> list:
         return self._tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)

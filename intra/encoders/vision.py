@@ -3,7 +3,8 @@ r"""Vision encoders: a picture to region features and one pooled vector (Eq. 9, 
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +31,8 @@ class ImageFeatures:
 
     regions: np.ndarray
     """Patch tokens after the last layer norm, without the class token, shape (N, P, w), float32."""
+    class_tokens: np.ndarray
+    """The class token after the last layer norm, as the patch tokens before any projection, shape (N, w), float32."""
     pooled: np.ndarray
     """One vector a picture in the joint space of picture and text, shape (N, c), float32, not normalised."""
 
@@ -87,7 +90,8 @@ def encode_pictures(
     """Run a visual tower over picture files.
 
     Args:
-        tower: From pixels to (pooled (N, c), tokens (N, P, w)); its first parameter tells the device.
+        tower: From pixels to (pooled (N, c), tokens (N, P, w)), an `open_clip` VisionTransformer; its first
+            parameter tells the device.
         pixels: From RGB pictures to an array (N, 3, H, W).
         images: Picture files.
         batch_size: Pictures a forward pass.
@@ -99,14 +103,30 @@ def encode_pictures(
     import torch
 
     device = next(tower.parameters()).device
-    regions, pooled = [], []
-    with torch.inference_mode():
+    regions, classes, pooled = [], [], []
+    with torch.inference_mode(), _class_tokens(tower) as seen:
         for start in tqdm(range(0, len(images), batch_size), desc=name, delay=2, disable=None):
             batch = [open_picture(path) for path in images[start : start + batch_size]]
             one, tokens = tower(torch.from_numpy(pixels(batch)).to(device))
             pooled.append(one.float().cpu().numpy())
             regions.append(tokens.float().cpu().numpy())
-    return ImageFeatures(np.concatenate(regions), np.concatenate(pooled))
+            classes.append(seen.pop().float().cpu().numpy())
+    return ImageFeatures(np.concatenate(regions), np.concatenate(classes), np.concatenate(pooled))
+
+
+@contextmanager
+def _class_tokens(tower) -> Iterator[list]:
+    """Give a list that every forward pass adds its class tokens (N, w) to, which the tower itself only projects."""
+    seen = []
+
+    def keep(norm, inputs, output) -> None:
+        seen.append(output[:, 0] if output.ndim == 3 else output)  # some towers normalise what they pooled, alone
+
+    hook = tower.ln_post.register_forward_hook(keep)
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 def as_pixels(

@@ -2,10 +2,14 @@
 
 from intra.models.controls import Majority, Oracle, Random
 from intra.models.int_ra import IntRASystem
+from intra.models.int_ra_plus import IntRAPlusSystem
+from intra.models.released import ReleasedIntRA
 
 SYSTEMS = {
     "random": Random,
     "majority": Majority,
     "int_ra": IntRASystem,
+    "int_ra_plus": IntRAPlusSystem,
+    "released": ReleasedIntRA,
     "oracle": Oracle,
 }

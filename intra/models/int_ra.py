@@ -1,50 +1,49 @@
 """Int-RA: predict an intention, represent each sticker, rank by cosine (paper, Section IV)."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from intra.config import RunConfig
 from intra.features import Features, Gallery, Partition, Queries
-from intra.losses import hinge_retrieval_loss, intention_loss
+from intra.losses import NEGATIVES, RETRIEVAL_LOSSES, intention_loss
 from intra.models.context import ContextModel, FrozenContext, context_model
-from intra.models.intention import IntentionPredictor, LabelQuery
-from intra.models.relation import RelationAwareSticker
+from intra.models.intention import QUERIES, IntentionPredictor
+from intra.models.relation import sticker_model
+from intra.models.trained import TrainedSystem, gallery_tensors
 from intra.training import Batch, Fit, fit
-from intra.weights import load_weights
 
 
 class IntRA(nn.Module):
-    r"""The default reading of the paper; what Eq. 8 and 9 encode comes from `features`, H^T from a context model.
+    r"""The paper's model in the reading that a config names.
+
+    What Eq. 8 and 9 encode comes from `features`, H^T from a context model.
 
     Args:
         label_features: Encoded intention names, shape (C, e).
         region_width: w, width of the region features.
-        width: d, the common width of Eq. 10.
-        heads: h of Eq. 11.
+        config: Reading, common width d of Eq. 10, heads h of Eq. 11, margin of Eq. 14.
         context: Turns what its `take` gives into H^T (Eq. 3); by default that is H^T already.
     """
 
     def __init__(
-        self,
-        label_features: Tensor,
-        region_width: int,
-        width: int,
-        heads: int,
-        context: ContextModel | None = None,
+        self, label_features: Tensor, region_width: int, config: RunConfig, context: ContextModel | None = None
     ):
         super().__init__()
         intentions, text_width = label_features.shape
         self.intention = IntentionPredictor(text_width, intentions)  # Eq. 4-5
-        self.query = LabelQuery(label_features, width)
-        self.sticker = RelationAwareSticker(text_width, region_width, width, heads)  # Eq. 10-12
+        self.query = QUERIES[config.query](label_features, config.width)
+        self.sticker = sticker_model(text_width, region_width, config)  # Eq. 10-12
         self.context = context or FrozenContext()  # Eq. 3
+        self.retrieval = RETRIEVAL_LOSSES[config.retrieval_loss](config)  # Eq. 14
 
     def forward(
-        self, contexts: Tensor, descriptions: Tensor, described: Tensor, regions: Tensor
+        self,
+        contexts: Tensor,
+        descriptions: Tensor,
+        described: Tensor,
+        regions: Tensor,
+        intentions: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         r"""CA = \cos(H^Y, H^R) for every query and sticker (Eq. 13).
 
@@ -53,52 +52,58 @@ class IntRA(nn.Module):
             descriptions: H^A, shape (S, A, e).
             described: Shape (S, A), bool.
             regions: H^I, shape (S, P, w).
+            intentions: y, shape (B,), int64, for the queries that read it (`models.intention`).
 
         Returns:
             Cosines CA, shape (B, S), and intention logits z, shape (B, C).
         """
-        return self.match(self.context(contexts), descriptions, described, regions)
+        return self.match(self.context(contexts), descriptions, described, regions, intentions)
 
     def match(
-        self, text_features: Tensor, descriptions: Tensor, described: Tensor, regions: Tensor
+        self,
+        text_features: Tensor,
+        descriptions: Tensor,
+        described: Tensor,
+        regions: Tensor,
+        intentions: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """`forward` from H^T on, shape (B, e)."""
         logits = self.intention(text_features)
-        stickers, _ = self.sticker(descriptions, described, regions)
-        return self.query(logits) @ stickers.T, logits
+        stickers = self.sticker(descriptions, described, regions)
+        return self.query(text_features, logits, intentions) @ stickers.T, logits
 
 
-class IntRASystem:
+class IntRASystem(TrainedSystem):
     """Int-RA behind the interface of every system (`models.system.Trained`)."""
 
     def __init__(self, config: RunConfig, features: Features):
         """Build the model with weights drawn from the config's seed."""
-        self.config = config
         region_width = features.train.gallery.region_features.shape[2]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             labels = torch.from_numpy(features.label_features)
             context = context_model(config, features)
             torch.manual_seed(config.seed)  # the other weights do not depend on the context model
-            self.model = IntRA(labels, region_width, config.width, config.heads, context).eval()
+            super().__init__(config, IntRA(labels, region_width, config, context))
 
     def fit(self, train: Partition, valid: Partition) -> Fit:
         """Minimise lambda_1 L_ret + lambda_2 L_int (Section IV-C)."""
-        intentions, positives, negatives = (
-            torch.from_numpy(array) for array in (train.queries.intentions, train.queries.stickers, ~train.relevant)
+        intentions, positives, relevant = (
+            torch.from_numpy(array) for array in (train.queries.intentions, train.queries.stickers, train.relevant)
         )
-        gallery = _tensors(train.gallery)
+        gallery = gallery_tensors(train.gallery)
+        negatives_of = NEGATIVES[self.config.negatives]
 
         def losses(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
             rows, columns = batch["queries"], batch["stickers"]
             contexts = self.model.context.take(train.queries, rows)
-            similarity, logits = model(*self._moved(contexts, *(part[columns] for part in gallery)))
-            own, negative, labels = self._moved(
-                torch.searchsorted(columns, positives[rows]), negatives[rows][:, columns], intentions[rows]
-            )
-            retrieval = hinge_retrieval_loss(similarity, own, negative, self.config.margin)
+            own = torch.searchsorted(columns, positives[rows])
+            negatives = negatives_of(relevant[rows].index_select(1, columns), own)
+            own, negatives, labels = self.moved(own, negatives, intentions[rows])
+            stickers = (part.index_select(0, columns) for part in gallery)
+            similarity, logits = model(*self.moved(contexts, *stickers), labels)
             return {
-                "retrieval": self.config.weight_retrieval * retrieval,
+                "retrieval": self.config.weight_retrieval * self.model.retrieval(similarity, own, negatives),
                 "intention": self.config.weight_intention * intention_loss(logits, labels),
             }
 
@@ -106,48 +111,18 @@ class IntRASystem:
 
     @torch.inference_mode()
     def score(self, queries: Queries, gallery: Gallery) -> np.ndarray:
-        """CA of Eq. 13, shape (Q, G), float32."""
-        similarity, _ = self.model.match(self._text_features(queries), *self._moved(*_tensors(gallery)))
+        """CA of Eq. 13, shape (Q, G), float32. Only with the query `gold`, an upper bound, true intentions are read."""
+        tensors = self.moved(*gallery_tensors(gallery), torch.from_numpy(queries.intentions))
+        similarity, _ = self.model.match(self.text_features(queries), *tensors)
         return similarity.cpu().numpy()
 
     @torch.inference_mode()
     def details(self, queries: Queries, gallery: Gallery) -> dict[str, np.ndarray]:
-        r"""Intention probabilities (Q, C), attention M (G, A, P; 0 without description), relation scores (G, P)."""
-        logits = self.model.intention(self._text_features(queries))
-        descriptions, described, regions = self._moved(*_tensors(gallery))
-        sticker = self.model.sticker
-        attention = sticker.attention(sticker.f_des(descriptions), sticker.f_vis(regions))
-        named = {
-            "intention_probabilities": logits.softmax(dim=1),
-            "attention": attention.masked_fill(~described[..., None], 0),
-            "relation_scores": sticker.relation_scores(attention, described),
-        }
-        return {name: tensor.cpu().numpy() for name, tensor in named.items()}
+        r"""Intention probabilities (Q, C), and what Eq. 11 shows.
 
-    def _text_features(self, queries: Queries) -> Tensor:
-        """H^T of all queries, shape (Q, e), made batch by batch."""
-        context = self.model.context
-        batches = torch.arange(len(queries.ids)).split(self.config.batch_size)
-        return torch.cat([context(*self._moved(context.take(queries, rows))) for rows in batches])
-
-    def _moved(self, *tensors: Tensor) -> list[Tensor]:
-        """Tensors on the model's device."""
-        device = self.model.query.label_features.device
-        return [tensor.to(device) for tensor in tensors]
-
-    def save(self, path: Path) -> None:
-        """Write the weights."""
-        save_file(self.model.state_dict(), path)
-
-    def load(self, path: Path) -> None:
-        """Read weights that `save` wrote.
-
-        Raises:
-            IntraError: If they do not fit the config.
+        Where M weighs regions, that is attention M (G, A, P; 0 without description) and relation scores (G, P).
         """
-        load_weights(self.model, path, "this config")
-
-
-def _tensors(gallery: Gallery) -> tuple[Tensor, Tensor, Tensor]:
-    arrays = (gallery.description_features, gallery.described, gallery.region_features)
-    return tuple(torch.from_numpy(array) for array in arrays)
+        logits = self.model.intention(self.text_features(queries))
+        maps = self.model.sticker.maps(*self.moved(*gallery_tensors(gallery)))
+        named = {"intention_probabilities": logits.softmax(dim=1), **maps}
+        return {name: tensor.cpu().numpy() for name, tensor in named.items()}

@@ -1,0 +1,361 @@
+"""What pages on ablations, windows and attributes compare: effects, printed values beside ours, verdicts, sentences.
+
+No torch here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from intra import paper
+from intra.claims import FAILS, HOLDS, UNDECIDED, judged
+from intra.config import ATTRIBUTE_KEYS, RunConfig
+from intra.data.schema import ATTRIBUTES, Dataset
+from intra.errors import IntraError
+from intra.evaluation import bootstrap_interval
+from intra.metrics import expected_by_chance
+from intra.tables import Labelled, holm, per_query, results, sign_flip_p, with_intervals
+
+Sets = Mapping[str, frozenset[str]]
+"""Label of a configuration to the parts that it has."""
+JUDGED_BY = ("hit@1", "mAP")
+"""The metrics that verdicts look at, because hit@3 and hit@5 reward variety."""
+LEVEL = 0.05
+"""What Holm's corrected p has to be below for a difference to count as found."""
+ONE_MORE = "one more, on average"
+"""Label of the mean over the parts of a study."""
+NOT_PRINTED = "not printed"
+
+
+def component_sets(study: Labelled) -> Sets:
+    """Which of the parts that Table II takes away each configuration of `ablations` has."""
+    return _sets(study, _components)
+
+
+def attribute_sets(study: Labelled) -> Sets:
+    """Which attributes each configuration of `attributes` is told."""
+    return _sets(study, _attributes)
+
+
+def _sets(study: Labelled, parts: Callable[[RunConfig], Mapping[str, bool]]) -> Sets:
+    has = {label: parts(records[0].config) for label, records in study.items()}
+    return {label: frozenset(name for name, there in own.items() if there) for label, own in has.items()}
+
+
+def _components(config: RunConfig) -> dict[str, bool]:
+    return {
+        "attribute": bool(config.attributes),
+        "intention": config.query != "context",
+        "knowledge": config.knowledge,
+    }
+
+
+def _attributes(config: RunConfig) -> dict[str, bool]:
+    return {name: key in config.attributes for name, key in zip(ATTRIBUTES, ATTRIBUTE_KEYS, strict=True)}
+
+
+def chance(study: Labelled, match: str = "intention") -> dict[str, float]:
+    """Exact expectation of each metric, in percent, when the candidates of the test queries are ranked at random."""
+    record = next(iter(study.values()))[0]
+    queries = zip(record.relevance(match).sum(axis=1), record.candidates(), strict=True)
+    expected = pd.DataFrame([expected_by_chance([right], ranked) for right, ranked in queries])
+    return (100 * expected.mean()).to_dict()
+
+
+def yardsticks(main: Labelled, metrics: Sequence[str], match: str = "intention") -> pd.DataFrame:
+    """Rows for the end of a table: exact chance, and majority and oracle with their intervals.
+
+    Args:
+        main: The study `main`.
+        metrics: Columns, among those that `expected_by_chance` knows.
+        match: `intention` or `exact`.
+    """
+    exact = chance(main, match)
+    cells = pd.DataFrame({metric: [f"{exact[metric]:.1f}"] for metric in metrics}, ["Chance (exact)"])
+    controls = {label: main[label] for label in ("Majority intention", "Oracle intention")}
+    return pd.concat([cells, with_intervals(results(controls, match, metrics))])
+
+
+def beside_printed(ours: pd.DataFrame, printed: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Our means and the paper's values, as text: one row a configuration, columns (metric, `here` | `paper`).
+
+    Args:
+        ours: Answer of `tables.results`.
+        printed: Percent, one row a label, one column a metric; labels that it lacks are marked as not printed.
+        metrics: Which to show.
+    """
+    cells = {}
+    for metric in metrics:
+        cells[metric, "here"] = [f"{value:.1f}" for value in ours[metric, "mean"]]
+        theirs = printed[metric].reindex(ours.index)
+        cells[metric, "paper"] = [NOT_PRINTED if np.isnan(value) else f"{value:.2f}" for value in theirs]
+    return pd.DataFrame(cells, index=ours.index)
+
+
+def difference_cells(differences: pd.DataFrame) -> pd.DataFrame:
+    """Text of a frame of differences: one row a configuration, for each metric the difference and the corrected p.
+
+    Args:
+        differences: Answer of `tables.differences` or `average_effects`.
+    """
+    cells = {}
+    for metric, part in _by_metric(differences):
+        cells[metric, "points"] = [f"{d:+z.1f} [{low:+z.1f}, {high:+z.1f}]" for d, low, high in _ends(part)]
+        cells[metric, "Holm p"] = [f"{p:.3f}" for p in part["p_holm"]]
+    return pd.DataFrame(cells, index=part.index.rename(None))
+
+
+def _by_metric(differences: pd.DataFrame):
+    for metric in differences.index.unique("metric"):
+        yield metric, differences.xs(metric, level="metric")
+
+
+def _ends(differences: pd.DataFrame):
+    return differences[["difference", "low", "high"]].itertuples(index=False, name=None)
+
+
+def found(differences: pd.DataFrame) -> pd.Series:
+    """Of each difference `above`, `below` or empty: found if its interval leaves out 0 and its corrected p is small."""
+    sure = differences["p_holm"] < LEVEL
+    sides = [sure & (differences["low"] > 0), sure & (differences["high"] < 0)]
+    return pd.Series(np.select(sides, ["above", "below"], ""), differences.index)
+
+
+def verdict(differences: pd.DataFrame, side: str) -> str:
+    """Verdict on the claim that all differences lie on one side of 0.
+
+    Args:
+        differences: Answer of `tables.differences` or `average_effects`, or rows of it.
+        side: `above` or `below`.
+
+    Returns:
+        That of `claims.judged`, where what is not found counts as an interval around 0.
+    """
+    intervals = []
+    for (_, low, high), where in zip(_ends(differences), found(differences), strict=True):
+        low, high = (low, high) if where else (min(low, 0), max(high, 0))
+        intervals.append((low, high) if side == "above" else (-high, -low))
+    return judged(*intervals)
+
+
+def overall(verdicts: Sequence[str]) -> str:
+    """Verdict on a claim of several parts: it fails with one of them, and holds if all do."""
+    if FAILS in verdicts:
+        return FAILS
+    return HOLDS if set(verdicts) == {HOLDS} else UNDECIDED
+
+
+def _values(study: Labelled, metric: str, match: str) -> np.ndarray:
+    """Per-query values, shape (configurations, seeds, queries).
+
+    Raises:
+        IntraError: If configurations have other seeds or queries.
+    """
+    frames = per_query(study, match)
+    first = next(iter(study))
+    seeds = {label: [record.seed for record in records] for label, records in study.items()}
+    for label, own in frames.items():
+        if seeds[label] != seeds[first]:
+            raise IntraError(f"{label!r} has the seeds {seeds[label]}, {first!r} {seeds[first]}: expected the same")
+        if any(list(frame.index) != list(frames[first][0].index) for frame in own):
+            raise IntraError(f"{label!r} was evaluated on other queries than {first!r}")
+    return np.array([[frame[metric] for frame in own] for own in frames.values()])
+
+
+def average_effects(
+    study: Labelled, sets: Sets, metrics: Sequence[str] = JUDGED_BY, match: str = "intention"
+) -> pd.DataFrame:
+    """What adding a part changes, averaged over all sets of the other parts, paired by seed and query, in points.
+
+    The mean over the parts, `ONE_MORE`, is the least-squares slope of the metric on the number of parts.
+
+    Args:
+        study: One configuration for every set of the parts.
+        sets: Answer of `component_sets` or `attribute_sets`.
+        metrics: Names of `metrics.METRICS`.
+        match: `intention` or `exact`.
+
+    Returns:
+        One row a (part, metric), columns as `tables.differences`.
+
+    Raises:
+        IntraError: If a set of the parts is missing, or configurations have other seeds or queries.
+    """
+    parts = sorted(frozenset().union(*sets.values()), key=[*ATTRIBUTES, *_components(RunConfig())].index)
+    if len(set(sets.values())) != 2 ** len(parts):
+        raise IntraError(f"{len(set(sets.values()))} sets of {', '.join(parts)}: expected all {2 ** len(parts)}")
+    rows, averaged = {}, []
+    for metric in metrics:
+        values = _values(study, metric, match)
+        effects = {}
+        for part in parts:
+            has = np.array([part in sets[label] for label in study])
+            effects[part] = values[has].mean(axis=0) - values[~has].mean(axis=0)
+        effects[ONE_MORE] = np.mean(list(effects.values()), axis=0)
+        for part, effect in effects.items():
+            low, high = bootstrap_interval(list(effect))
+            rows[part, metric] = {"difference": 100 * effect.mean(), "low": 100 * low, "high": 100 * high}
+            averaged.append(effect.mean(axis=0))
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    p = sign_flip_p(np.stack(averaged, axis=1))
+    order = pd.MultiIndex.from_product([[*parts, ONE_MORE], metrics], names=["configuration", "metric"])
+    return frame.assign(p=p, p_holm=holm(p)).reindex(order)
+
+
+def by_size(study: Labelled, sets: Sets, metrics: Sequence[str] = JUDGED_BY, match: str = "intention") -> pd.DataFrame:
+    """Mean over the configurations with equally many parts, as `tables.results`, one row a number of parts."""
+    sizes = np.array([len(sets[label]) for label in study])
+    columns = {}
+    for metric in metrics:
+        values = _values(study, metric, match)
+        for size in np.unique(sizes):
+            mean = values[sizes == size].mean(axis=0)
+            low, high = bootstrap_interval(list(mean))
+            ends = {"mean": mean.mean(), "low": low, "high": high}
+            columns[size] = columns.get(size, {}) | {(metric, end): 100 * value for end, value in ends.items()}
+    frame = pd.DataFrame.from_dict(columns, orient="index")
+    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
+    return frame
+
+
+def steps(means: pd.DataFrame, sets: Sets) -> pd.DataFrame:
+    """How often adding one part raises and lowers a mean, over all pairs of sets that differ by one part.
+
+    Args:
+        means: One row a label, one column a metric.
+        sets: Parts of each label; those that the means lack are left out.
+
+    Returns:
+        One row a metric: `pairs`, `rise`, `equal`, `fall`.
+    """
+    labels = {sets[label]: label for label in means.index}
+    pairs = [(labels[own - {part}], label) for own, label in labels.items() for part in own if own - {part} in labels]
+    change = np.array([means.loc[more] - means.loc[less] for less, more in pairs])
+    counts = {"pairs": len(pairs), "rise": (change > 0).sum(axis=0), "equal": (change == 0).sum(axis=0)}
+    return pd.DataFrame(counts | {"fall": (change < 0).sum(axis=0)}, means.columns)
+
+
+def printed_attribute_sets() -> pd.DataFrame:
+    """Table III with `none`, which Table II prints as `w/o attribute`; one set is in neither."""
+    return pd.concat([paper.ablations().loc[["w/o attribute"]].set_axis(["none"]), paper.table_three()])
+
+
+def rank_correlation(
+    study: Labelled,
+    printed: pd.DataFrame,
+    metrics: Sequence[str] = JUDGED_BY,
+    match: str = "intention",
+    draws: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Spearman's correlation between our order of the configurations and the paper's.
+
+    Args:
+        study: See `study.load_study`; labels that the paper does not print are left out.
+        printed: See `beside_printed`.
+        metrics: One row each.
+        match: `intention` or `exact`.
+        draws: Of seeds and queries for the interval, and of random orders for p.
+        seed: Of the draws.
+
+    Returns:
+        `sets` that both have, `rho`, its 95 % bootstrap interval `low` to `high` over our seeds and queries, and the
+        two-sided `p` that random orders of the sets agree or disagree as much.
+    """
+    both = {label: records for label, records in study.items() if label in printed.index}
+    rows = {}
+    for metric in metrics:
+        values, theirs = _values(both, metric, match), printed.loc[list(both), metric].to_numpy()
+        rng = np.random.default_rng(seed)
+        rho = _spearman(values.mean(axis=(1, 2))[None], theirs)[0]
+        _, seeds, queries = values.shape
+        drawn = [
+            values[:, rng.integers(seeds, size=seeds)].mean(axis=1)[:, rng.integers(queries, size=queries)].mean(axis=1)
+            for _ in range(draws)
+        ]
+        low, high = np.quantile(_spearman(np.array(drawn), theirs), [0.025, 0.975])
+        orders = np.array([rng.permutation(len(both)) for _ in range(draws)])
+        as_far = np.abs(_spearman(orders, theirs)) >= abs(rho) - 1e-9
+        p = (1 + as_far.sum()) / (1 + draws)
+        rows[metric] = {"sets": len(both), "rho": rho, "low": low, "high": high, "p": p}
+    return pd.DataFrame.from_dict(rows, orient="index").astype({"sets": int})
+
+
+def _spearman(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Correlation of the ranks of each row with those of `theirs`, ties sharing theirs; 0 for a row of one value."""
+    one = pd.DataFrame(ours).rank(axis=1).to_numpy()
+    other = pd.Series(theirs).rank().to_numpy()
+    one, other = one - one.mean(axis=1, keepdims=True), other - other.mean()
+    scale = np.sqrt((one**2).sum(axis=1) * (other**2).sum())
+    return np.divide(one @ other, scale, out=np.zeros(len(one)), where=scale > 0)
+
+
+def validation_scores(study: Labelled) -> pd.DataFrame:
+    """mAP on validation by which each seed's weights were chosen, in percent: one row a configuration, columns seeds."""
+    return pd.DataFrame(
+        {label: {r.seed: 100 * r.content["selection"]["value"] for r in records} for label, records in study.items()}
+    ).T
+
+
+def window_reach(dataset: Dataset, windows: Sequence[int], split: str = "test") -> pd.DataFrame:
+    """What a window means for the conversations of a split, in conversations: one row a window.
+
+    Returns:
+        `shorter`: with fewer utterances, so that a larger window changes nothing; `exactly`: with just as many;
+        `cut`: with more; `reason inside`: whose utterance with the reason is among those read, of `reason known`.
+    """
+    conversations = dataset.split(split).conversations
+    lengths = np.array([len(c.utterances) for c in conversations])
+    back = np.array([len(c.utterances) - c.cue + 1 for c in conversations if c.cue is not None])
+    return pd.DataFrame(
+        {
+            "shorter": [(lengths < window).sum() for window in windows],
+            "exactly": [(lengths == window).sum() for window in windows],
+            "cut": [(lengths > window).sum() for window in windows],
+            "reason inside": [(back <= window).sum() for window in windows],
+            "reason known": len(back),
+        },
+        index=pd.Index(windows, name="window"),
+    )
+
+
+def found_sentences(differences: pd.DataFrame, base: str) -> str:
+    """Which configurations are found above and below the base, and of how many nothing can be said."""
+    sentences = []
+    for metric, part in _by_metric(differences):
+        side = found(part)
+        named = {
+            where: ", ".join(f"*{label}* ({part.loc[label, 'difference']:+z.1f})" for label in part.index[side == where])
+            for where in ("below", "above")
+        }
+        rest = int((side == "").sum())
+        sentences.append(
+            f"In {metric}, {named['below'] or 'nothing'} is found below {base} and {named['above'] or 'nothing'} above it; "
+            f"of {rest} of {len(part)} the sign cannot be told at this size."
+        )
+    return " ".join(sentences)
+
+
+def printed_ablation_sentences() -> str:
+    """What the paper says of its ablations, against what it prints."""
+    frame = paper.ablations()
+    falls = (frame.loc["Int-RA"] - frame.drop("Int-RA")).round(2)
+    better = [f"*{label}* in {metric}" for label, row in falls.iterrows() for metric in frame if row[metric] < 0]
+    stated = paper.without_intention()
+    own = falls.loc["w/o intention"]
+    said = " and ".join(f"{metric} by {points}" for metric, points in stated.items())
+    prints = " and ".join(f"{metric} by {own[metric]:g}" for metric in stated)
+    same = [
+        f"{label} in {metric}"
+        for points in stated.values()
+        for label, row in falls.iterrows()
+        for metric in frame
+        if row[metric] == points and not (label == "w/o attribute" and metric == "hit@1")
+    ]
+    return (
+        f"The text says that every ablation is worse under all metrics; the table prints {(falls > 0).to_numpy().sum()} "
+        f"of {falls.size} values below the full model's, {(falls == 0).to_numpy().sum()} equal and {len(better)} above "
+        f"({', '.join(better)}). The text says that without intention {said} fall; by the table they fall {prints}. "
+        f"The two numbers of the text are the falls of {' and '.join(same)}."
+    )
