@@ -13,13 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from intra.components import Components
-from intra.config import RunConfig
+from intra.config import PROFILES, RunConfig
 from intra.data.context import context_text
 from intra.data.intentions import INTENTIONS
 from intra.data.pictures import open_picture
@@ -43,6 +44,8 @@ RUNS = 16
 """Runs that one process or two processes make in a turn."""
 TEXT_WIDTH, REGIONS, REGION_WIDTH = 384, 49, 192
 """Shapes that the default profile's encoders give."""
+CONVERSATIONS = 24
+"""Of each split, in the run whose memory is measured."""
 
 
 # The measure
@@ -138,9 +141,8 @@ def _partition(
 ) -> Partition:
     descriptions, described, regions = stickers
     queries = Queries(tuple(f"q{n}" for n in range(len(sent))), text_features, intentions, sent, parts)
-    gallery = Gallery(
-        tuple(f"s{n}" for n in range(len(shown))), regions, descriptions, described, shown, regions.mean(axis=1)
-    )
+    ids, classes = tuple(f"s{n}" for n in range(len(shown))), regions.mean(axis=1)  # Int-RA reads no class token
+    gallery = Gallery(ids, regions, descriptions, described, shown, classes)
     relevant = shown[:, intentions].T.copy()
     relevant[np.arange(len(sent)), sent] = True
     return Partition(queries, gallery, relevant)
@@ -314,27 +316,38 @@ def workers(runs: int = RUNS, turns: int = TURNS) -> dict:
 # Memory
 
 
-def memory(profile: str = "mini") -> dict:
+def memory(profile: str = "mini", conversations: int = CONVERSATIONS) -> dict:
     """Peak memory of a process that makes the features of a profile from nothing and trains on them for an epoch.
 
     Linux counts the memory of the process that starts another one to that other one's peak, so this comes before
     anything that needs much.
+
+    Args:
+        profile: Of the run.
+        conversations: How many of each split; what is encoded needs little beside the encoders, but minutes.
+
+    Returns:
+        The arguments, `peak_mib`, and the `seconds` of the whole process.
     """
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
+        call = f"run_alone({profile!r}, {conversations}, {folder!r})"
         done = subprocess.run(
-            [sys.executable, "-c", f"from intra.bench import run_alone; run_alone({profile!r}, {folder!r})"],
+            [sys.executable, "-c", f"from intra.bench import run_alone; {call}"],
             env=os.environ | {"INTRA_CACHE": folder, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdout=subprocess.PIPE,
             text=True,
             check=True,
         )
-        return {"profile": profile, "peak_mib": int(done.stdout), "seconds": _rounded(time.perf_counter() - start)}
+        seconds = _rounded(time.perf_counter() - start)
+    peak = int(done.stdout)
+    return {"profile": profile, "conversations_per_split": conversations, "peak_mib": peak, "seconds": seconds}
 
 
-def run_alone(profile: str, folder: str) -> None:
-    """Make a run of one epoch, and print the peak memory of this process in MiB."""
-    make_run_files(RunConfig.of_profile(profile, epochs=1), Path(folder, "generated"))
+def run_alone(profile: str, conversations: int, folder: str) -> None:
+    """Make a run of one epoch in a process of its own, and print the peak memory of that process in MiB."""
+    PROFILES["bench"] = replace(PROFILES[profile], conversations_per_split=conversations)
+    make_run_files(RunConfig.of_profile("bench", epochs=1), Path(folder, "generated"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(peak // (2**20 if sys.platform == "darwin" else 2**10))
 
@@ -355,7 +368,8 @@ def table(found: dict) -> str:
             low, high = compared["range"][name]
             lines.append(f"{f'{title}, {name}':32}{seconds:9g}{compared['ratio'][name]:9g}   {low:g} to {high:g}")
     taken = found["memory"]
-    lines.append(f"a run of the profile {taken['profile']} from nothing: at most {taken['peak_mib']} MiB")
+    share = f"{taken['conversations_per_split']} conversations a split"
+    lines.append(f"a run of the profile {taken['profile']} from nothing, {share}: at most {taken['peak_mib']} MiB")
     return "\n".join(lines)
 
 

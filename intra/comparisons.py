@@ -14,11 +14,10 @@ from intra.config import ATTRIBUTE_KEYS, RunConfig
 from intra.data.schema import ATTRIBUTES, Dataset
 from intra.errors import IntraError
 from intra.evaluation import bootstrap_interval
-from intra.metrics import expected_by_chance
-from intra.tables import Labelled, holm, per_query, results, sign_flip_p, with_intervals
+from intra.tables import Labelled, by_chance, holm, per_query, results, sign_flip_p, with_intervals
 
-Sets = Mapping[str, frozenset[str]]
-"""Label of a configuration to the parts that it has."""
+Sets = Mapping[str, tuple[str, ...]]
+"""Label of a configuration to the parts that it has, in one order for all."""
 JUDGED_BY = ("hit@1", "mAP")
 """The metrics that verdicts look at, because hit@3 and hit@5 reward variety."""
 LEVEL = 0.05
@@ -40,7 +39,7 @@ def attribute_sets(study: Labelled) -> Sets:
 
 def _sets(study: Labelled, parts: Callable[[RunConfig], Mapping[str, bool]]) -> Sets:
     has = {label: parts(records[0].config) for label, records in study.items()}
-    return {label: frozenset(name for name, there in own.items() if there) for label, own in has.items()}
+    return {label: tuple(name for name, there in own.items() if there) for label, own in has.items()}
 
 
 def _components(config: RunConfig) -> dict[str, bool]:
@@ -57,10 +56,7 @@ def _attributes(config: RunConfig) -> dict[str, bool]:
 
 def chance(study: Labelled, match: str = "intention") -> dict[str, float]:
     """Exact expectation of each metric, in percent, when the candidates of the test queries are ranked at random."""
-    record = next(iter(study.values()))[0]
-    queries = zip(record.relevance(match).sum(axis=1), record.candidates(), strict=True)
-    expected = pd.DataFrame([expected_by_chance([right], ranked) for right, ranked in queries])
-    return (100 * expected.mean()).to_dict()
+    return (100 * by_chance(next(iter(study.values()))[0], match).mean()).to_dict()
 
 
 def yardsticks(main: Labelled, metrics: Sequence[str], match: str = "intention") -> pd.DataFrame:
@@ -182,9 +178,9 @@ def average_effects(
     Raises:
         IntraError: If a set of the parts is missing, or configurations have other seeds or queries.
     """
-    parts = sorted(frozenset().union(*sets.values()), key=[*ATTRIBUTES, *_components(RunConfig())].index)
+    parts = max(sets.values(), key=len)
     if len(set(sets.values())) != 2 ** len(parts):
-        raise IntraError(f"{len(set(sets.values()))} sets of {', '.join(parts)}: expected all {2 ** len(parts)}")
+        raise IntraError(f"{len(set(sets.values()))} sets of {', '.join(parts)}, expected all {2 ** len(parts)}")
     rows, averaged = {}, []
     for metric in metrics:
         values = _values(study, metric, match)
@@ -229,9 +225,9 @@ def steps(means: pd.DataFrame, sets: Sets) -> pd.DataFrame:
     Returns:
         One row a metric: `pairs`, `rise`, `equal`, `fall`.
     """
-    labels = {sets[label]: label for label in means.index}
+    labels = {frozenset(sets[label]): label for label in means.index}
     pairs = [(labels[own - {part}], label) for own, label in labels.items() for part in own if own - {part} in labels]
-    change = np.array([means.loc[more] - means.loc[less] for less, more in pairs])
+    change = np.round([means.loc[more] - means.loc[less] for less, more in pairs], 9)
     counts = {"pairs": len(pairs), "rise": (change > 0).sum(axis=0), "equal": (change == 0).sum(axis=0)}
     return pd.DataFrame(counts | {"fall": (change < 0).sum(axis=0)}, means.columns)
 
@@ -284,7 +280,7 @@ def rank_correlation(
 
 def _spearman(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Correlation of the ranks of each row with those of `theirs`, ties sharing theirs; 0 for a row of one value."""
-    one = pd.DataFrame(ours).rank(axis=1).to_numpy()
+    one = pd.DataFrame(ours).round(9).rank(axis=1).to_numpy()  # equal means may differ in their last digits
     other = pd.Series(theirs).rank().to_numpy()
     one, other = one - one.mean(axis=1, keepdims=True), other - other.mean()
     scale = np.sqrt((one**2).sum(axis=1) * (other**2).sum())
@@ -292,7 +288,7 @@ def _spearman(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 def validation_scores(study: Labelled) -> pd.DataFrame:
-    """mAP on validation by which each seed's weights were chosen, in percent: one row a configuration, columns seeds."""
+    """Validation mAP by which each seed's weights were chosen, in percent: one row a configuration, columns seeds."""
     return pd.DataFrame(
         {label: {r.seed: 100 * r.content["selection"]["value"] for r in records} for label, records in study.items()}
     ).T
@@ -321,41 +317,73 @@ def window_reach(dataset: Dataset, windows: Sequence[int], split: str = "test") 
 
 
 def found_sentences(differences: pd.DataFrame, base: str) -> str:
-    """Which configurations are found above and below the base, and of how many nothing can be said."""
+    """Which configurations are found above and below the base, and of how many that cannot be said."""
     sentences = []
     for metric, part in _by_metric(differences):
         side = found(part)
-        named = {
-            where: ", ".join(f"*{label}* ({part.loc[label, 'difference']:+z.1f})" for label in part.index[side == where])
-            for where in ("below", "above")
-        }
-        rest = int((side == "").sum())
+        low, high = (_named(part["difference"][side == where]) for where in ("below", "above"))
         sentences.append(
-            f"In {metric}, {named['below'] or 'nothing'} is found below {base} and {named['above'] or 'nothing'} above it; "
-            f"of {rest} of {len(part)} the sign cannot be told at this size."
+            f"In {metric}, found below {base}: {low}; above: {high}; "
+            f"{(side == '').sum()} of {len(part)} cannot be told from it at this size."
         )
     return " ".join(sentences)
 
 
-def printed_ablation_sentences() -> str:
-    """What the paper says of its ablations, against what it prints."""
-    frame = paper.ablations()
-    falls = (frame.loc["Int-RA"] - frame.drop("Int-RA")).round(2)
-    better = [f"*{label}* in {metric}" for label, row in falls.iterrows() for metric in frame if row[metric] < 0]
-    stated = paper.without_intention()
-    own = falls.loc["w/o intention"]
-    said = " and ".join(f"{metric} by {points}" for metric, points in stated.items())
-    prints = " and ".join(f"{metric} by {own[metric]:g}" for metric in stated)
-    same = [
-        f"{label} in {metric}"
-        for points in stated.values()
-        for label, row in falls.iterrows()
-        for metric in frame
-        if row[metric] == points and not (label == "w/o attribute" and metric == "hit@1")
-    ]
+def _named(values: pd.Series) -> str:
+    return ", ".join(f"'{label}' ({value:+z.1f})" for label, value in values.items()) or "nothing"
+
+
+def costliest_sentence(differences: pd.DataFrame) -> str:
+    """Which part's removal has the lowest mAP here, in the paper's table and by its text.
+
+    Args:
+        differences: To Int-RA; see `tables.differences`.
+    """
+    printed = paper.ablations()["mAP"]
+    theirs = printed.drop("Int-RA") - printed["Int-RA"]
+    ours = differences.xs("mAP", level="metric").loc[theirs.index]
+    lowest = ours["difference"].idxmin()
+    points, low, high = ours.loc[lowest, ["difference", "low", "high"]]
     return (
-        f"The text says that every ablation is worse under all metrics; the table prints {(falls > 0).to_numpy().sum()} "
-        f"of {falls.size} values below the full model's, {(falls == 0).to_numpy().sum()} equal and {len(better)} above "
-        f"({', '.join(better)}). The text says that without intention {said} fall; by the table they fall {prints}. "
-        f"The two numbers of the text are the falls of {' and '.join(same)}."
+        f"Of the parts taken away alone, '{lowest}' has the lowest mAP here ({points:+z.1f} points "
+        f"[{low:+z.1f}, {high:+z.1f}]); in the paper's table it is '{theirs.idxmin()}' ({theirs.min():+.2f}), "
+        "by its text 'w/o intention'."
+    )
+
+
+def printed_ablation_sentences() -> str:
+    """What the paper's text says of its ablations, against what its table prints."""
+    printed = paper.ablations()
+    changes = (printed.drop("Int-RA") - printed.loc["Int-RA"]).round(2).stack()
+    stated = paper.without_intention()
+    said = ", ".join(f"{metric} by {points:.2f}" for metric, points in stated.items())
+    prints = ", ".join(f"{metric} {changes['w/o intention', metric]:+.2f}" for metric in stated)
+    better, owners = (
+        " and ".join(f"'{label}' in {metric}" for label, metric in changes.index[chosen])
+        for chosen in (changes > 0, changes.isin([-points for points in stated.values()]))
+    )
+    return (
+        "The text says that every ablation is worse under all metrics. "
+        f"Of the {len(changes)} differences in the table, {(changes < 0).sum()} lie below 0, "
+        f"{(changes == 0).sum()} at 0 and {(changes > 0).sum()} above ({better}). "
+        f"The text says that without intention the results fall ({said}); the table prints {prints}. "
+        f"The numbers of the text are those of {owners}."
+    )
+
+
+def window_sentences(ours: pd.DataFrame, validation: pd.DataFrame) -> str:
+    """Which window validation chooses, and which has the best test mAP.
+
+    Args:
+        ours: Answer of `tables.results`.
+        validation: Answer of `validation_scores`.
+    """
+    mean, test = validation.mean(axis=1), ours["mAP", "mean"]
+    chosen = mean.idxmax()
+    alone = ", ".join(map(str, validation.idxmax()))
+    return (
+        f"Validation mAP, averaged over seeds, is highest with {chosen} utterances ({mean[chosen]:.1f} %); "
+        f"seed by seed it is highest with {alone}. On test, {chosen} utterances give {test[chosen]:.1f} % mAP; the "
+        f"highest, which nobody may choose by, is {test.max():.1f} % with {test.idxmax()}. "
+        f"The paper's best is {paper.best_window()}."
     )

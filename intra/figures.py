@@ -16,6 +16,11 @@ from intra.data.schema import Sticker
 
 PALETTE = {"train": "#33658a", "valid": "#f6ae2d", "test": "#c8553d"}
 INK = "#33658a"
+PRINTED = "#c8553d"
+"""Colour of what the paper prints."""
+CHANCE_LINE = {"color": "#56616d", "linestyle": "--", "linewidth": 1.2, "zorder": 1}
+SEEDS_A_LINE = 5
+"""Most entries of a line of the legend below training curves."""
 LANGUAGES = {"chinese": "#33658a", "english": "#c8553d", "chance": "#9aa5b1", "majority": "#56616d"}
 """Languages of descriptions, and the yardsticks beside them."""
 
@@ -109,7 +114,8 @@ def _intervals(axes: Axes, frame: pd.DataFrame, value: str) -> None:
     """Points with their ends `low` and `high`, the first row on top."""
     part = frame.iloc[::-1]
     spread = np.abs(part[["low", "high"]].to_numpy().T - part[value].to_numpy())
-    axes.errorbar(part[value], part.index, xerr=spread, fmt="o", color=INK, ecolor="#9aa5b1", capsize=3)
+    style = {"fmt": "o", "color": INK, "ecolor": "#9aa5b1", "capsize": 3, "label": "here, 95 % interval"}
+    axes.errorbar(part[value], part.index, xerr=spread, **style)
 
 
 def heat_map(matrix: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
@@ -123,38 +129,172 @@ def heat_map(matrix: pd.DataFrame, xlabel: str, ylabel: str) -> Figure:
 
 
 def training_curves(histories: Mapping[int, Sequence[Mapping[str, float]]], best: Mapping[int, int]) -> Figure:
-    """Losses on train and mAP on valid by epoch, one line a seed; a dot marks the epoch that was selected.
+    """Each loss on train and mAP on valid by epoch, one line a seed; a dot marks the epoch that was selected.
 
     Args:
         histories: Seed to `training.Fit.history`.
         best: Seed to the selected epoch.
     """
-    panels = ("retrieval", "intention", "valid_mAP")
-    figure, axes = plt.subplots(1, 3, figsize=(10, 3.2))
+    panels = [name for name in next(iter(histories.values()))[0] if name != "epoch"]
+    size = (3.4 * len(panels), 3.2 + 0.25 * -(-len(histories) // SEEDS_A_LINE))
+    figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained")
     for seed, history in histories.items():
         frame = pd.DataFrame(history).set_index("epoch")
         for place, panel in zip(axes, panels, strict=True):
             (line,) = place.plot(frame.index, frame[panel], linewidth=1.3, label=f"seed {seed}")
             place.plot(best[seed], frame[panel][best[seed]], "o", color=line.get_color(), markersize=5)
-    for place, title in zip(axes, ("retrieval loss, train", "intention loss, train", "mAP, valid"), strict=True):
-        place.set(title=title, xlabel="epoch")
-    axes[-1].legend(fontsize=8)
-    figure.tight_layout()
+    for place, panel in zip(axes, panels, strict=True):
+        place.set(title="mAP, valid" if panel == "valid_mAP" else f"{panel} loss, train", xlabel="epoch")
+        place.xaxis.get_major_locator().set_params(integer=True)
+    columns = min(SEEDS_A_LINE, len(histories))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
-def results_points(frame: pd.DataFrame, metrics: Sequence[str]) -> Figure:
-    """Each metric with its interval, one row a system.
+def points_with_intervals(
+    frame: pd.DataFrame,
+    metrics: Sequence[str],
+    chance: Mapping[str, float] | None = None,
+    paper: pd.DataFrame | None = None,
+) -> Figure:
+    """Each metric with its interval: a panel a metric, a row a label in the order of the frame.
 
     Args:
         frame: Answer of `tables.results`.
         metrics: Panels.
+        chance: Metric to percent, as a broken line.
+        paper: Printed values in percent, one row a label, one column a metric; open diamonds where there are any.
     """
-    figure, axes = plt.subplots(1, len(metrics), figsize=(3.0 * len(metrics), 0.5 * len(frame) + 1.2), sharey=True)
-    for place, metric in zip(np.atleast_1d(axes), metrics, strict=True):
+    size = (2.3 * len(metrics) + 0.09 * max(map(len, frame.index)), 0.3 * len(frame) + 1.6)
+    figure, axes = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    _point_panels(figure, axes[0], frame, metrics, chance, paper)
+    return figure
+
+
+def subset_points(
+    frame: pd.DataFrame,
+    sets: Mapping[str, Sequence[str]],
+    metrics: Sequence[str],
+    chance: Mapping[str, float] | None = None,
+    paper: pd.DataFrame | None = None,
+) -> Figure:
+    """As `points_with_intervals`, beside a matrix of dots that shows which parts each label has.
+
+    Args:
+        frame: Answer of `tables.results`.
+        sets: Label to its parts; the largest set gives the columns.
+        metrics: Panels.
+        chance: Metric to percent.
+        paper: Printed values in percent.
+    """
+    parts = max(sets.values(), key=len)
+    size = (2.6 * len(metrics) + 0.4 * len(parts) + 0.6, 0.28 * len(frame) + 2.2)
+    widths = [0.16 * len(parts), *[1] * len(metrics)]
+    options = {"sharey": True, "width_ratios": widths, "layout": "constrained"}
+    figure, (matrix, *axes) = plt.subplots(1, len(widths), figsize=size, **options)
+    for label in frame.index[::-1]:
+        own = [n for n, part in enumerate(parts) if part in sets[label]]
+        matrix.plot(range(len(parts)), [label] * len(parts), "o", color="#d5dbe1", markersize=7)
+        matrix.plot(own, [label] * len(own), "o-", color=INK, markersize=7)
+    names = [part.replace("_", "\n") for part in parts]
+    matrix.set_xticks(range(len(parts)), names, rotation=90)
+    matrix.set_xlim(-0.6, len(parts) - 0.4)
+    matrix.grid(visible=False)
+    _point_panels(figure, axes, frame, metrics, chance, paper)
+    return figure
+
+
+def _point_panels(
+    figure: Figure,
+    axes: Sequence[Axes],
+    frame: pd.DataFrame,
+    metrics: Sequence[str],
+    chance: Mapping[str, float] | None,
+    paper: pd.DataFrame | None,
+) -> None:
+    """Fill panels that share their rows, each from 0 to the largest value that it shows, and explain marks below."""
+    for place, metric in zip(axes, metrics, strict=True):
         _intervals(place, frame[metric], "mean")
-        place.set(title=metric, xlabel="%", xlim=(-3, 103))
-    figure.tight_layout()
+        shown = [frame[metric]["high"].max()]
+        if chance:
+            place.axvline(chance[metric], label="chance", **CHANCE_LINE)
+            shown.append(chance[metric])
+        if paper is not None:
+            shown.append(_diamonds(place, paper[metric], frame.index))
+        place.set(title=metric, xlabel="%", xlim=(-0.03 * max(shown), 1.05 * max(shown)))
+        place.margins(y=0.6 / len(frame))
+    if chance or paper is not None:
+        _explain(figure, axes[0])
+
+
+def _explain(figure: Figure, axes: Axes) -> None:
+    """Say below the panels what the marks of one of them mean, ours first."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=len(labels), frameon=False)
+
+
+def _diamonds(axes: Axes, printed: pd.Series, labels: pd.Index) -> float:
+    """Draw the paper's values on the rows of the labels that it prints; return the largest."""
+    part = printed[[label for label in labels if label in printed.index]]
+    style = {"color": PRINTED, "markerfacecolor": "none", "markeredgewidth": 1.4, "markersize": 6}
+    axes.plot(part, part.index, "D", label="paper, other data", **style)
+    return part.max()
+
+
+def difference_points(differences: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figure:
+    """Differences with their intervals around a line at 0: a panel a metric, a row a configuration.
+
+    Args:
+        differences: Answer of `tables.differences` or `comparisons.average_effects`.
+        paper: Printed differences in points, one row a configuration, one column a metric.
+    """
+    metrics, labels = differences.index.unique("metric"), differences.index.unique("configuration")
+    size = (2.9 * len(metrics) + 0.09 * max(map(len, labels)), 0.3 * len(labels) + 1.5)
+    figure, axes = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for place, metric in zip(axes[0], metrics, strict=True):
+        _intervals(place, differences.xs(metric, level="metric"), "difference")
+        place.axvline(0, color="black", linestyle="--", linewidth=1, zorder=1)
+        if paper is not None:
+            _diamonds(place, paper[metric], labels)
+        place.set(title=metric, xlabel="points")
+        place.margins(y=0.6 / len(labels))
+    if paper is not None:
+        _explain(figure, axes[0, 0])
+    return figure
+
+
+def window_curves(
+    frame: pd.DataFrame, validation: pd.DataFrame, metrics: Sequence[str], chance: Mapping[str, float], marked: int
+) -> Figure:
+    """Test metrics with their intervals by window, and validation mAP beside, where the choice is made.
+
+    Args:
+        frame: Answer of `tables.results`, labels are whole numbers.
+        validation: Answer of `comparisons.validation_scores`.
+        metrics: Panels.
+        chance: Metric to percent, as a broken line.
+        marked: Window at which a dotted line stands.
+    """
+    windows, mean = frame.index.astype(int), validation.mean(axis=1)
+    figure, axes = plt.subplots(1, len(metrics) + 1, figsize=(3.3 * len(metrics) + 3.3, 3.4), layout="constrained")
+    for place, metric in zip(axes, metrics, strict=False):
+        part = frame[metric]
+        spread = np.abs(part[["low", "high"]].to_numpy().T - part["mean"].to_numpy())
+        style = {"fmt": "o-", "color": INK, "ecolor": "#9aa5b1", "capsize": 3, "label": "mean, 95 % interval"}
+        place.errorbar(windows, part["mean"], yerr=spread, **style)
+        place.axhline(chance[metric], label="chance", **CHANCE_LINE)
+        place.set(title=f"{metric}, test")
+    axes[-1].plot(windows, validation, color="#9aa5b1", linewidth=1, label="one seed")
+    axes[-1].plot(windows, mean, "o-", color=INK)
+    ring = {"markersize": 13, "markerfacecolor": "none", "linestyle": "none", "color": PRINTED}
+    axes[-1].plot(int(mean.idxmax()), mean.max(), "o", label="chosen by validation", **ring)
+    axes[-1].set(title="mAP, valid")
+    entries = {}
+    for place in axes:
+        place.axvline(marked, color="black", linestyle=":", linewidth=1.2, label="best in the paper")
+        place.set(xlabel="utterances", ylabel="%", xticks=windows, ylim=(0, None))
+        entries |= {label: handle for handle, label in zip(*place.get_legend_handles_labels(), strict=True)}
+    figure.legend(entries.values(), entries, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure
 
 
@@ -233,4 +373,33 @@ def recall_curves(retrieved: pd.DataFrame) -> Figure:
     axes.flat[0].set(ylabel="recall (%)", ylim=(0, None))
     axes.flat[-1].legend(fontsize=8)
     figure.tight_layout()
+    return figure
+
+
+def growth_curves(frame: pd.DataFrame, metrics: Sequence[str], chance: Mapping[str, float]) -> Figure:
+    """Metrics with their intervals by the share of the training data: a panel a metric, a line a system.
+
+    Args:
+        frame: Answer of `readings.growth`.
+        metrics: Panels.
+        chance: Metric to percent, as a broken line.
+    """
+    systems, shares = frame.index.unique("system"), frame.index.unique("share")
+    figure, axes = plt.subplots(1, len(metrics), figsize=(3.9 * len(metrics), 3.6), squeeze=False, layout="constrained")
+    styles = [{"color": colour, "marker": mark} for colour, mark in zip((INK, PRINTED), "os", strict=True)]
+    for place, metric in zip(axes[0], metrics, strict=True):
+        for number, (system, style) in enumerate(zip(systems, styles, strict=True)):
+            part = frame.loc[system, metric]
+            spread = np.abs(part[["low", "high"]].to_numpy().T - part["mean"].to_numpy())
+            beside = part.index * 1.04 ** (2 * number - 1)  # side by side, so that no interval hides another
+            place.errorbar(beside, part["mean"], yerr=spread, capsize=3, markersize=5, label=system, **style)
+        place.axhline(chance[metric], label="chance", **CHANCE_LINE)
+        place.set(title=metric, xlabel="training conversations (%)", xscale="log", ylim=(0, None))
+        place.set_xticks(shares, [f"{share:g}" for share in shares])
+        place.minorticks_off()
+    axes[0, 0].set_ylabel("%")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles[1:] + handles[:1], labels[1:] + labels[:1], loc="outside lower center", ncols=3, frameon=False
+    )
     return figure

@@ -51,7 +51,7 @@ def ablations() -> pd.DataFrame:
 
 
 def table_three() -> pd.DataFrame:
-    """Table III in percent: one row a set of attributes, as letters of `config.ATTRIBUTE_KEYS`, columns as `ablations`."""
+    """Table III as `ablations` gives Table II: one row a set of attributes, as letters of `config.ATTRIBUTE_KEYS`."""
     return _printed({row["key"]: row["value"] for row in _tables()["table_III"]["rows"]})
 
 

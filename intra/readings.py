@@ -1,4 +1,4 @@
-"""How much the paper's ambiguous equations leave open, in words and in records; tests of one system against another.
+"""What pages on the readings of the paper and on Int-RA+ show: readings in words, chance, the bar, growth with data.
 
 No torch here.
 """
@@ -10,13 +10,10 @@ import numpy as np
 import pandas as pd
 
 from intra.claims import FAILS, HOLDS, UNDECIDED, Claim, judged
+from intra.comparisons import JUDGED_BY
 from intra.evaluation import bootstrap_interval
-from intra.metrics import expected_by_chance
 from intra.records import Record
-from intra.tables import Labelled, differences, holm, per_query, results, sign_flip_p
-
-BOTH = ("hit@1", "mAP")
-"""The metrics that systems are judged by, together."""
+from intra.tables import Labelled, by_chance, differences, holm, per_query, results, sign_flip_p
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,14 @@ class Reading:
 
 
 READINGS = {
+    "context_encoding": Reading(
+        "Eq. 3",
+        "context and knowledge are encoded as one text; whether the encoder learns is not said",
+        {
+            "utterances": "each utterance and the knowledge alone; heads that learn join them",
+            "sequence": "as one text, by an encoder that is frozen here",
+        },
+    ),
     "query": Reading(
         "Eq. 3-5, 13",
         "H^Y = M-BERT(predicted intention) is matched with stickers; how the argmax is learned through is not said",
@@ -59,7 +64,7 @@ READINGS = {
         {"mean": "their mean", "max": "the largest"},
     ),
     "attribute_reduction": Reading(
-        "Eq. 12",
+        "Eq. 11-12",
         "max pooling over the attributes",
         {"max": "the largest", "mean": "their mean, against the print"},
     ),
@@ -110,35 +115,48 @@ READINGS = {
 """Field of `RunConfig` to what the paper says of it and what it can be."""
 
 LITERAL = "retrieval_loss: literal"
-APART = {
-    "query: gold": "upper bound: is told the true intention",
-    "gallery: all": "another task: a larger gallery",
-}
-"""Labels of the study `readings` that are no readings of one task, with the reason."""
+APART = {"query: gold": "upper bound", "gallery: all": "another task"}
+"""Labels of the study `readings` that are no readings of one task, with what they are."""
 
 
 def reading_table() -> pd.DataFrame:
-    """What the paper says, what is done by default, and what else can be done, one row a setting."""
+    """What the paper says of each setting and what can be done, the default first: rows (setting, who), one column."""
     rows = {}
     for name, reading in READINGS.items():
-        (_, default), *others = reading.options.items()
-        other = "; ".join(f"{value}: {words}" for value, words in others)
-        rows[name] = {"where": reading.equation, "the paper": reading.paper, "default": default, "others": other}
+        rows[name, f"the paper, {reading.equation}"] = reading.paper
+        for number, (value, words) in enumerate(reading.options.items()):
+            rows[name, value if number else f"{value} (default)"] = words
+    return pd.Series(rows).to_frame("in words")
+
+
+def marked(study: Labelled) -> Labelled:
+    """The study with what `APART` says in its labels."""
+    return {f"{label} ({APART[label]})" if label in APART else label: records for label, records in study.items()}
+
+
+def same_ranks(one: Sequence[Record], other: Sequence[Record]) -> pd.DataFrame:
+    """Whether two configurations put right stickers at the same ranks, one row a seed.
+
+    Args:
+        one: Records of a configuration over seeds.
+        other: Those of the other one, over the same seeds.
+
+    Returns:
+        Columns `queries`; `same`, those whose right stickers, by intention and the one sent, have the same ranks in
+        both; and `largest difference in AP`, in points, under intention match.
+    """
+    rows = {}
+    for pair in zip(one, other, strict=True):
+        alike = [np.equal(*(r.relevance(match) for r in pair)).all(axis=1) for match in ("intention", "exact")]
+        gap = np.subtract(*(r.per_query("intention")["mAP"].to_numpy() for r in pair))
+        same = int(np.logical_and(*alike).sum())
+        row = {"queries": len(gap), "same": same, "largest difference in AP": 100 * float(np.abs(gap).max())}
+        rows[f"seed {pair[0].seed}"] = row
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def chance(record: Record, match: str = "intention") -> pd.DataFrame:
-    """Exact expectation of the metrics in random order, for every query (index) with its own number of candidates.
-
-    Returns:
-        Columns as `metrics.expected_by_chance` names them.
-    """
-    right, candidates = record.relevance(match).sum(axis=1), record.candidates()
-    return pd.DataFrame([expected_by_chance([r], c) for r, c in zip(right, candidates, strict=True)])
-
-
-def beside_chance(study: Labelled, metrics: Sequence[str] = BOTH, match: str = "intention") -> pd.DataFrame:
-    """How far each configuration lies above exact chance on its queries and gallery, in percent and points.
+def beside_chance(study: Labelled, metrics: Sequence[str] = JUDGED_BY, match: str = "intention") -> pd.DataFrame:
+    """How far each configuration lies above exact chance for its queries and candidates, in percent and points.
 
     Returns:
         One row a (configuration, metric): `mean`, `chance`, `above`, their difference, and the ends `low` and `high`
@@ -146,7 +164,7 @@ def beside_chance(study: Labelled, metrics: Sequence[str] = BOTH, match: str = "
     """
     rows = {}
     for label, frames in per_query(study, match).items():
-        expected = chance(study[label][0], match)
+        expected = by_chance(study[label][0], match)
         for metric in metrics:
             values = np.stack([frame[metric].to_numpy() for frame in frames])
             above = values - expected[metric].to_numpy()
@@ -157,60 +175,40 @@ def beside_chance(study: Labelled, metrics: Sequence[str] = BOTH, match: str = "
 
 
 def with_chance(above: pd.DataFrame) -> pd.DataFrame:
-    """The answer of `beside_chance` with one row a configuration: value, chance, and distance with its interval."""
+    """The answer of `beside_chance` as text, one row a configuration, columns (metric, `%` | `chance` | `above it`)."""
     cells = {}
-    for metric, rows in above.groupby(level="metric", sort=False):
-        rows = rows.droplevel("metric")
-        cells[metric] = rows["mean"].map("{:.1f}".format)
-        cells[f"{metric} by chance"] = rows["chance"].map("{:.1f}".format)
-        cells[f"{metric} above chance"] = _intervals(rows, "above")
-    return pd.DataFrame(cells)
+    for metric in above.index.unique("metric"):
+        rows = above.xs(metric, level="metric")
+        cells[metric, "%"] = rows["mean"].map("{:.1f}".format)
+        cells[metric, "chance"] = rows["chance"].map("{:.1f}".format)
+        cells[metric, "above it"] = _above(rows)
+    return pd.DataFrame(cells).rename_axis(None)
 
 
-def with_p(frame: pd.DataFrame) -> pd.DataFrame:
-    """The answer of `tables.differences` with one row a configuration: difference with its interval, corrected p."""
-    cells = {}
-    for metric, rows in frame.groupby(level="metric", sort=False):
-        rows = rows.droplevel("metric")
-        cells[metric] = _intervals(rows, "difference")
-        cells[f"{metric}, Holm's p"] = rows["p_holm"].map("{:.4f}".format)
-    return pd.DataFrame(cells)
+def _above(rows: pd.DataFrame) -> list[str]:
+    ends = rows[["above", "low", "high"]].itertuples(index=False)
+    return [f"{above:+z.1f} [{low:+z.1f}, {high:+z.1f}]" for above, low, high in ends]
 
 
-def _intervals(rows: pd.DataFrame, name: str) -> list[str]:
-    return [f"{row[name]:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]" for _, row in rows.iterrows()]
+def claim_above_chance(name: str, claim: str, paper: str, above: pd.DataFrame) -> Claim:
+    """The claim that a configuration ranks better than chance, judged by the intervals of all its metrics.
 
-
-def that_matter(found: pd.DataFrame, level: float = 0.05) -> pd.DataFrame:
-    """Rows of the answer of `tables.differences` whose interval leaves 0 out and whose corrected p is below a level."""
-    apart = (found["low"] > 0) | (found["high"] < 0)
-    return found[apart & (found["p_holm"] < level)]
-
-
-def same_ranks(one: Sequence[Record], other: Sequence[Record]) -> pd.DataFrame:
-    """How far two configurations rank alike, one row a seed that both have, of ranks that hold a right sticker.
-
-    Returns:
-        Columns `queries`; `same`, the queries whose right stickers, by intention and the one sent, have the same ranks
-        in both; and `largest difference in AP`, in points, under intention match.
+    Args:
+        name: Id of the claim.
+        claim: In words.
+        paper: What the paper says of it.
+        above: Rows of the answer of `beside_chance`.
     """
-    theirs, rows = {record.seed: record for record in other}, {}
-    for record in one:
-        if record.seed not in theirs:
-            continue
-        pair = (record, theirs[record.seed])
-        alike = [np.equal(*(r.relevance(match) for r in pair)).all(axis=1) for match in ("intention", "exact")]
-        gap = np.subtract(*(r.per_query("intention")["mAP"].to_numpy() for r in pair))
-        same = int(np.logical_and(*alike).sum())
-        row = {"queries": len(gap), "same": same, "largest difference in AP": 100 * np.abs(gap).max()}
-        rows[f"seed {record.seed}"] = row
-    return pd.DataFrame.from_dict(rows, orient="index")
+    texts = zip(above.index.get_level_values("metric"), _above(above), strict=True)
+    ours = ", ".join(f"{metric} {text}" for metric, text in texts)
+    verdict = judged(*above[["low", "high"]].itertuples(index=False, name=None))
+    return Claim(name, claim, paper, f"against chance: {ours}", verdict)
 
 
 def over_seeds(
-    study: Labelled, label: str, base: str, metrics: Sequence[str] = BOTH, match: str = "intention"
+    study: Labelled, label: str, base: str, metrics: Sequence[str] = JUDGED_BY, match: str = "intention"
 ) -> pd.DataFrame:
-    """Paired test of two configurations that takes training seeds, not queries, as the sample.
+    """Paired test of two configurations whose sample is training seeds, not queries.
 
     Args:
         study: Label to records over seeds, the same in both configurations.
@@ -224,16 +222,11 @@ def over_seeds(
         `deviation` over seeds, and `p` of random signs (`tables.sign_flip_p`).
     """
     frames = per_query({name: study[name] for name in (label, base)}, match)
-    means = {name: pd.DataFrame([frame[list(metrics)].mean() for frame in of]) for name, of in frames.items()}
-    gaps = 100 * (means[label] - means[base])
+    means = {name: pd.DataFrame([frame[list(metrics)].mean() for frame in own]) for name, own in frames.items()}
+    gaps = 100 * (means[label] - means[base]).round(9)  # equal means may differ in their last digits
+    counts = {"seeds": len(gaps), "better": (gaps > 0).sum()}
     return pd.DataFrame(
-        {
-            "seeds": len(gaps),
-            "better": (gaps > 0).sum(),
-            "difference": gaps.mean(),
-            "deviation": gaps.std(),
-            "p": sign_flip_p(gaps.to_numpy()),
-        }
+        counts | {"difference": gaps.mean(), "deviation": gaps.std(), "p": sign_flip_p(gaps.to_numpy())}
     )
 
 
@@ -247,27 +240,12 @@ def verdict_on_bar(found: pd.DataFrame, level: float = 0.01) -> str:
     Returns:
         As `claims.judged`: `FAILS` if a whole interval lies below 0, `UNDECIDED` if the bar is missed otherwise.
     """
-    if judged(*found[["low", "high"]].itertuples(index=False, name=None)) == FAILS and (found["high"] < 0).any():
+    if judged(*found[["low", "high"]].itertuples(index=False, name=None)) == FAILS:
         return FAILS
     return HOLDS if ((found["difference"] > 0) & (found["p_holm"] < level)).all() else UNDECIDED
 
 
-def claim_above_chance(name: str, claim: str, paper: str, above: pd.DataFrame) -> Claim:
-    """The claim that a configuration ranks better than chance, judged by the intervals of all its metrics.
-
-    Args:
-        name: Id of the claim.
-        claim: In words.
-        paper: What the paper says of it.
-        above: Rows of the answer of `beside_chance`.
-    """
-    texts = zip(above.index.get_level_values("metric"), _intervals(above, "above"), strict=True)
-    ours = "; ".join(f"{metric} {text}" for metric, text in texts)
-    verdict = judged(*above[["low", "high"]].itertuples(index=False, name=None))
-    return Claim(name, claim, paper, f"against chance: {ours}", verdict)
-
-
-def growth(study: Labelled, metrics: Sequence[str] = BOTH) -> pd.DataFrame:
+def growth(study: Labelled, metrics: Sequence[str] = JUDGED_BY) -> pd.DataFrame:
     """Results of each system by the share of the training conversations that it learned from.
 
     Args:
@@ -275,16 +253,17 @@ def growth(study: Labelled, metrics: Sequence[str] = BOTH) -> pd.DataFrame:
         metrics: Columns.
 
     Returns:
-        As `tables.results`, with rows (`system`, `share` in percent) in rising order of shares.
+        As `tables.results`, with rows (`system`, `share` in percent).
     """
     frame = results(study, metrics=metrics)
     shares = [100 * records[0].config.train_fraction for records in study.values()]
-    systems = [label.rpartition(",")[0] for label in study]
-    frame.index = pd.MultiIndex.from_arrays([systems, shares], names=["system", "share"])
-    return frame.sort_index(level="share", sort_remaining=False, kind="stable")
+    frame.index = pd.MultiIndex.from_arrays(
+        [[label.rpartition(", ")[0] for label in study], shares], names=["system", "share"]
+    )
+    return frame
 
 
-def growth_differences(study: Labelled, label: str, base: str, metrics: Sequence[str] = BOTH) -> pd.DataFrame:
+def growth_differences(study: Labelled, label: str, base: str, metrics: Sequence[str] = JUDGED_BY) -> pd.DataFrame:
     """How far one system lies above another at each share of the training conversations.
 
     Args:
@@ -296,8 +275,8 @@ def growth_differences(study: Labelled, label: str, base: str, metrics: Sequence
     Returns:
         As `tables.differences`, with the share in the place of the configuration, corrected for all rows together.
     """
-    shares = [name.rpartition(", ")[2] for name in study if name.startswith(f"{base},")]
-    pairs = [{of: study[f"{of}, {share}"] for of in (label, base)} for share in shares]
+    shares = [share for system, _, share in (name.rpartition(", ") for name in study) if system == base]
+    pairs = [{system: study[f"{system}, {share}"] for system in (label, base)} for share in shares]
     found = [differences(pair, base, metrics).droplevel("configuration") for pair in pairs]
     frame = pd.concat(dict(zip(shares, found, strict=True)), names=["configuration"])
     return frame.assign(p_holm=holm(frame["p"]))

@@ -1,9 +1,9 @@
 """The only module that touches IPython and glue: numbers, tables and claims on their way to the book's pages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from IPython.display import display
+from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from myst_nb import glue
 
@@ -50,6 +50,11 @@ def show_table(frame: pd.DataFrame, decimals: int = 1, name: str = "") -> None:
         display(frame.round(decimals))
         if name:
             glue(name, frame.round(decimals), display=False)
+
+
+def show_text(sentences: str | Sequence[str]) -> None:
+    """Show sentences that were made from numbers, as one paragraph of the page."""
+    display(Markdown(sentences if isinstance(sentences, str) else " ".join(sentences)))
 
 
 def glue_figure(name: str, figure: Figure) -> None:

@@ -49,6 +49,7 @@ _REMOVED = {
 }
 """The parts of Int-RA that Table II takes away."""
 _READINGS = {
+    "context_encoding": ("sequence",),
     "query": ("straight-through", "teacher", "mixture", "context", "concat", "gold"),
     "relation": ("value", "scalar"),
     "head_reduction": ("max",),
@@ -311,10 +312,17 @@ def _make(engine: Engine, configs: list[RunConfig], root: Path) -> Iterator[tupl
     from intra.running import PREPARATIONS, config_root, keep_run_files, make_run_files, prepare
 
     store = config_root(configs[0], root) / "generated"
-    for _ in engine.run(prepare, [(kind, configs) for kind in PREPARATIONS], store):
+    needed = {tuple(getattr(config, name) for name in _encoded(config)): config for config in configs}
+    for _ in engine.run(prepare, [(kind, list(needed.values())) for kind in PREPARATIONS], store):
         pass
     for config, files in engine.run(make_run_files, configs, store):
         yield config, keep_run_files(config, files, root)
+
+
+def _encoded(config: RunConfig) -> tuple[str, ...]:
+    """The settings that decide what has to be encoded; others only take parts of it."""
+    always = ("dataset", "profile", "context_encoding", "tuned_layers", "description_units", "knowledge")
+    return (*always, "window") if config.context_encoding == "sequence" else always
 
 
 def _line(number: int, configs: Mapping[RunConfig, str], record: Record, took: str) -> str:

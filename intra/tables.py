@@ -152,6 +152,12 @@ def to_markdown(frame: pd.DataFrame, corner: str = "") -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def by_chance(record: Record, match: str = "intention") -> pd.DataFrame:
+    """Exact expectations in random order, one row a query of a run, each with its own number of candidates."""
+    pairs = zip(record.relevance(match).sum(axis=1), record.candidates(), strict=True)
+    return pd.DataFrame([expected_by_chance([right], ranked) for right, ranked in pairs])
+
+
 def control_differences(study: Labelled, match: str = "intention") -> pd.DataFrame:
     """How far Int-RA lies above the majority control and above exact chance on the same queries, in points.
 
@@ -159,9 +165,7 @@ def control_differences(study: Labelled, match: str = "intention") -> pd.DataFra
         One row a control and metric (hit@1, mAP): mean difference, and its 95 % bootstrap interval over seeds
         and queries.
     """
-    frames, record = per_query(study, match), study["Int-RA"][0]
-    pairs = zip(record.relevance(match).sum(axis=1), record.candidates(), strict=True)
-    chance = pd.DataFrame([expected_by_chance([right], ranked) for right, ranked in pairs])
+    frames, chance = per_query(study, match), by_chance(study["Int-RA"][0], match)
     rows = {}
     for control, theirs in {"majority": frames["Majority intention"], "chance": [chance]}.items():
         for metric in ("hit@1", "mAP"):

@@ -92,7 +92,8 @@ def cache(session_cache, monkeypatch):
 def other_process(tmp_path_factory):
     """Another process that makes the smoke study with seed 0 and an empty cache, while this one goes on."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    command = [sys.executable, "-m", "intra.cli", "study", "main", "--profile", "smoke", "--seeds", "0", "--json"]
+    study = "study main --profile smoke --seeds 0 --workers 2 --json"
+    command = [sys.executable, "-m", "intra.cli", *study.split()]
     with (folder / "stdout").open("w") as stdout, (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(
             [*command, "--out", str(folder / "records")],

@@ -155,15 +155,15 @@ def test_one_worker_and_two(cache):
 
 
 def test_memory_of_a_process_of_its_own():
-    found = bench.memory("smoke")
-    assert found["profile"] == "smoke" and found["seconds"] > 0
+    found = bench.memory("smoke", conversations=3)
+    assert (found["profile"], found["conversations_per_split"]) == ("smoke", 3) and found["seconds"] > 0
     assert 100 < found["peak_mib"] < 100_000  # torch alone takes more than the first; bytes or KiB would be more
 
 
 def test_the_command_writes_a_record_and_prints_it(monkeypatch, tmp_path, capsys):
     compared = bench.summary({"one": [2, 2], "two": [3, 5]})
     made = {
-        "memory": {"profile": "mini", "peak_mib": 1234, "seconds": 5},
+        "memory": {"profile": "mini", "conversations_per_split": 24, "peak_mib": 1234, "seconds": 5},
         "strategy": {"evaluation": compared, "epoch": compared},
         "data_size": {"epoch": compared},
         "workers": {"number": 16, "runs": compared},

@@ -126,15 +126,92 @@ def test_recall_curves_have_a_panel_for_each_set_and_a_line_for_each_language():
     assert [line.get_xdata().tolist() for line in panels[1].lines] == [[1, 10], [1, 10]]
 
 
-def test_result_points_carry_their_intervals():
-    columns = pd.MultiIndex.from_product([["mAP", "hit@1"], ["mean", "low", "high"]])
-    frame = pd.DataFrame([[10, 8, 13, 1, 0, 2], [30, 25, 31, 3, 2, 5]], ["Random", "Int-RA"], columns, dtype=float)
-    figure = figures.results_points(frame, ["hit@1", "mAP"])
+RESULTS = pd.DataFrame(
+    [[10, 8, 13, 1, 0, 2], [30, 25, 31, 3, 2, 5]],
+    ["Random", "Int-RA"],
+    pd.MultiIndex.from_product([["mAP", "hit@1"], ["mean", "low", "high"]]),
+    dtype=float,
+)
+
+
+def marks(axes, marker):
+    """Labels and values of the marks of one kind."""
+    (line,) = [line for line in axes.lines if line.get_marker() == marker]
+    return dict(zip(line.get_ydata(orig=True), line.get_xdata(), strict=True))
+
+
+def test_points_carry_their_intervals():
+    figure = figures.points_with_intervals(RESULTS, ["hit@1", "mAP"])
     assert [axes.get_title() for axes in figure.axes] == ["hit@1", "mAP"]
     points, _, (bars,) = figure.axes[1].containers[0]
     assert points.get_xdata().tolist() == [30, 10]  # drawn from below, so the first row stands on top
     assert [segment[:, 0].tolist() for segment in bars.get_segments()] == [[25, 31], [8, 13]]
-    assert len(figures.results_points(frame, ["mAP"]).axes) == 1
+    assert [axes.get_xlim() for axes in figure.axes] == [pytest.approx((-0.15, 5.25)), pytest.approx((-0.93, 32.55))]
+    assert figure.legends == []
+    assert len(figures.points_with_intervals(RESULTS, ["mAP"]).axes) == 1
+
+
+def test_chance_and_the_paper_stand_beside_the_points():
+    paper = pd.DataFrame({"mAP": [53.4, 1.0], "hit@1": [4.5, 1.0]}, ["Int-RA", "elsewhere"])
+    figure = figures.points_with_intervals(RESULTS, ["hit@1", "mAP"], {"hit@1": 6, "mAP": 7, "hit@3": 9}, paper)
+    for axes, chance, printed, highest in zip(figure.axes, (6, 7), (4.5, 53.4), (6, 53.4), strict=True):
+        assert [line.get_xdata() for line in axes.lines if line.get_linestyle() == "--"] == [[chance, chance]]
+        assert marks(axes, "D") == {"Int-RA": printed}
+        assert axes.get_xlim()[1] == pytest.approx(1.05 * highest)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["Int-RA", "Random"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "here, 95 % interval",
+        "paper, other data",
+        "chance",
+    ]
+
+
+def test_subsets_are_shown_as_a_matrix_of_dots():
+    frame = RESULTS.set_axis(["none", "GF"])
+    sets = {"none": (), "GF": ("gesture", "facial_expression"), "GPF": ("gesture", "posture", "facial_expression")}
+    matrix, *panels = figures.subset_points(frame, sets, ["hit@1", "mAP"], {"hit@1": 6, "mAP": 7}).axes
+    assert [axes.get_title() for axes in panels] == ["hit@1", "mAP"]
+    assert [text.get_text() for text in matrix.get_xticklabels()] == ["gesture", "posture", "facial\nexpression"]
+    dark = {tuple(line.get_ydata(orig=True)): list(line.get_xdata()) for line in matrix.lines[1::2]}
+    assert dark == {("GF", "GF"): [0, 2], (): []}
+    assert [list(line.get_xdata()) for line in matrix.lines[::2]] == [[0, 1, 2]] * 2
+    # rows of the matrix are those of the panels
+    heights = dict(zip(matrix.get_yticks(), [text.get_text() for text in matrix.get_yticklabels()], strict=True))
+    points, _, _ = panels[1].containers[0]
+    assert [heights[y] for y in points.get_ydata(orig=False)] == ["GF", "none"]
+    assert points.get_xdata().tolist() == [30, 10]
+
+
+def test_differences_stand_around_a_line_at_0():
+    index = pd.MultiIndex.from_product([["a", "b"], ["hit@1", "mAP"]], names=["configuration", "metric"])
+    frame = pd.DataFrame({"difference": [1, 2, -3, 4], "low": [-1, 1, -4, 3], "high": [2, 3, -1, 6]}, index)
+    figure = figures.difference_points(frame, pd.DataFrame({"hit@1": [-0.6], "mAP": [-14.0]}, ["b"]))
+    assert [axes.get_title() for axes in figure.axes] == ["hit@1", "mAP"]
+    for axes, values, printed in zip(figure.axes, ([-3, 1], [4, 2]), (-0.6, -14), strict=True):
+        points, _, (bars,) = axes.containers[0]
+        assert points.get_xdata().tolist() == values
+        assert [line.get_xdata() for line in axes.lines if line.get_linestyle() == "--"] == [[0, 0]]
+        assert marks(axes, "D") == {"b": printed}
+    assert [segment[:, 0].tolist() for segment in bars.get_segments()] == [[3, 6], [1, 3]]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["b", "a"]
+    assert figures.difference_points(frame).legends == []
+
+
+def test_window_curves_mark_what_validation_chooses():
+    frame = RESULTS.set_axis(["2", "10"])
+    validation = pd.DataFrame({0: [20, 10], 1: [10, 18]}, ["2", "10"], dtype=float)
+    first, second, chosen = figures.window_curves(frame, validation, ["hit@1", "mAP"], {"hit@1": 6, "mAP": 7}, 6).axes
+    for axes, values, chance in ((first, [1, 3], 6), (second, [10, 30], 7)):
+        points, _, (bars,) = axes.containers[0]
+        assert (points.get_xdata().tolist(), points.get_ydata().tolist()) == ([2, 10], values)
+        assert [line.get_ydata() for line in axes.lines if line.get_linestyle() == "--"] == [[chance, chance]]
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[8, 13], [25, 31]]
+    assert [line.get_ydata().tolist() for line in chosen.lines[:3]] == [[20, 10], [10, 18], [15, 14]]
+    ring = [line for line in chosen.lines if line.get_markerfacecolor() == "none"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in ring] == [(2, 15)]
+    for axes in (first, second, chosen):
+        assert [line.get_xdata() for line in axes.lines if line.get_linestyle() == ":"] == [[6, 6]]
+        assert axes.get_ylim()[0] == 0
 
 
 def test_excess_points_carry_their_intervals():

@@ -14,9 +14,9 @@ from intra.records import NO_RESULT_CODE, RESULT_CODE
 
 HEAVY = {"torch", "torchvision", "transformers", "open_clip", "safetensors"}
 LIGHT = (
-    "agreement analysis checks claims config data.export data.importers data.importers.mod "
+    "agreement analysis checks claims comparisons config data.export data.importers data.importers.mod "
     "data.importers.stickerchat data.importers.stickerint data.reader evaluation figures files metrics notebooks "
-    "paper paths pretraining records replystickers.design reproduce status study tables"
+    "paper paths pretraining readings records replystickers.design reproduce status study tables"
 ).split()
 """Modules that the results pages, the data commands and the book driver need, on a machine that trains nothing."""
 
@@ -146,6 +146,7 @@ def test_only_the_command_line_stands_above_the_book_driver():
         ({"matplotlib", "seaborn"}, {"intra.figures", "intra.report"}),
         ({"datasets"}, {"intra.data.export"}),
         ({"lmdb"}, {"intra.data.importers.stickerint"}),
+        ({"ray"}, {"intra.engines"}),
         ({"sklearn"}, {"intra.checks"}),
         ({"open_clip_train"}, {"intra.pretraining.training", "intra.pretraining.transfer"}),
     ],
@@ -181,7 +182,18 @@ def test_only_the_pretraining_itself_needs_its_parts():
 
 def test_modules_that_compute_do_not_ask_for_the_time_or_the_machine():
     asked = {"time", "datetime", "platform", "os", "random", "subprocess"}
-    for name in ("metrics", "losses", "evaluation", "tables", "agreement", "analysis", "claims", "data.context"):
+    for name in (
+        "metrics",
+        "losses",
+        "evaluation",
+        "tables",
+        "agreement",
+        "analysis",
+        "claims",
+        "comparisons",
+        "readings",
+        "data.context",
+    ):
         assert not outside(imports(f"intra.{name}", lazy=True)) & asked, name
     for name in FILES:
         if name.startswith("intra.models."):

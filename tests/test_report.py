@@ -86,3 +86,11 @@ def test_a_claim_is_shown_as_one_row_and_its_verdict_printed_and_glued(glued, ca
     assert capsys.readouterr().out == f"C9: {HOLDS}\n"
     pd.testing.assert_index_equal(frame.index, pd.Index(["C9"]))
     assert frame.loc["C9", "ours"] == "yes, 3.0"
+
+
+def test_sentences_become_one_paragraph(monkeypatch):
+    shown = []
+    monkeypatch.setattr(report, "display", lambda one: shown.append(one.data))
+    report.show_text("Mean 8.5.")
+    report.show_text(["It rises.", "It falls."])
+    assert shown == ["Mean 8.5.", "It rises. It falls."]
