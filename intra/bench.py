@@ -31,12 +31,11 @@ from intra.engines import Engine, opened, processors
 from intra.features import Features, Gallery, Partition, Queries, data_attributes, data_knowledge
 from intra.models import SYSTEMS
 from intra.models.system import System
-from intra.paths import RECORDS
 from intra.records import environment
 from intra.running import PREPARATIONS, make_run_files, prepare
+from intra.status import BENCH, costs
 from intra.training import batches
 
-OUT = RECORDS / "bench.json"
 TURNS = 5
 SIZES = (1, 4, 16)
 """How many times as many conversations and stickers as the packaged data set trains on."""
@@ -355,28 +354,10 @@ def run_alone(profile: str, conversations: int, folder: str) -> None:
 # All of it
 
 
-def table(found: dict) -> str:
-    """The comparisons of `main`, a line each."""
-    lines = [f"{'':32}{'seconds':>9}{'ratio':>9}   lowest to highest"]
-    for title, compared in (
-        ("evaluation", found["strategy"]["evaluation"]),
-        ("training epoch", found["strategy"]["epoch"]),
-        ("training epoch", found["data_size"]["epoch"]),
-        (f"{found['workers']['number']} runs", found["workers"]["runs"]),
-    ):
-        for name, seconds in compared["seconds"].items():
-            low, high = compared["range"][name]
-            lines.append(f"{f'{title}, {name}':32}{seconds:9g}{compared['ratio'][name]:9g}   {low:g} to {high:g}")
-    taken = found["memory"]
-    share = f"{taken['conversations_per_split']} conversations a split"
-    lines.append(f"a run of the profile {taken['profile']} from nothing, {share}: at most {taken['peak_mib']} MiB")
-    return "\n".join(lines)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Measure everything, print a table, and write the record."""
     parser = argparse.ArgumentParser(prog="python -m intra.bench", description="Measure what things cost.")
-    parser.add_argument("--out", type=Path, default=OUT, help="record to write (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=BENCH, help="record to write (default: %(default)s)")
     out = parser.parse_args(arguments).out
     os.environ |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}  # before anything is made; for workers too
     torch.set_num_threads(1)
@@ -388,7 +369,8 @@ def main(arguments: list[str] | None = None) -> None:
         "workers": workers(),
         "environment": environment() | {"processors": processors()},
     }
-    print(table(found))
+    print(costs(found).to_string())
+    print(f"memory of a run from nothing: {found['memory']['peak_mib']} MiB")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

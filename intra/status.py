@@ -1,15 +1,19 @@
 """The status page of the book: what the reference was made with, and whether a fresh run agrees with it."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from intra.agreement import agreement
+from intra.paths import RECORDS
 from intra.records import Record, code_digest, environment
 from intra.tables import to_myst
 
 Studies = Mapping[str, Mapping[str, Sequence[Record]]]
 """Name of a study to label of a configuration to its records."""
+BENCH = RECORDS / "bench.json"
+"""What `make bench` found."""
 
 _PAGE = """# Status
 
@@ -27,6 +31,10 @@ fresh value lies within two standard deviations over the reference's seeds.
 ## Seconds
 
 {seconds}
+
+## Costs
+
+{costs}
 
 ## Parts
 
@@ -54,6 +62,7 @@ def status_page(reference: Studies, fresh: Studies) -> str:
         seconds=to_myst(
             _seconds(shown), "Seconds to train and to score one run of the reference, median", "tab-seconds", "system"
         ),
+        costs=_costs(),
         parts=to_myst(
             pd.DataFrame({"name and revision": first["inputs"]["components"]}),
             "Parts of the reference run",
@@ -78,6 +87,41 @@ def _seconds(studies: Studies) -> pd.DataFrame:
     runs = {record.path: record for record in _records(studies)}  # a run may be in several studies
     frame = pd.DataFrame([{"system": record.system, **record.content["seconds"]} for record in runs.values()])
     return frame.groupby("system", sort=False).median().map("{:.2f}".format)
+
+
+def _costs() -> str:
+    if not BENCH.exists():
+        return "Not measured yet: `make bench`."
+    found = json.loads(BENCH.read_text(encoding="utf-8"))
+    caption = (
+        "Seconds, and the ratio to the first of its kind (median and range over turns), as `make bench` found them; "
+        f"a run of a few conversations of the default profile, from nothing, needs {found['memory']['peak_mib']} MiB"
+    )
+    return to_myst(costs(found).map("{:g}".format), caption, "tab-costs", "what")
+
+
+def costs(found: dict) -> pd.DataFrame:
+    """The comparisons of `bench.json`, one row each.
+
+    Args:
+        found: Its content.
+
+    Returns:
+        Columns `seconds`, `ratio`, `lowest` and `highest` ratio.
+    """
+    kinds = {
+        "evaluation": found["strategy"]["evaluation"],
+        "training epoch": found["strategy"]["epoch"],
+        "training epoch with data of": found["data_size"]["epoch"],
+        f"{found['workers']['number']} runs with": found["workers"]["runs"],
+    }
+    rows = {}
+    for kind, compared in kinds.items():
+        for name, seconds in compared["seconds"].items():
+            low, high = compared["range"][name]
+            row = {"seconds": seconds, "ratio": compared["ratio"][name], "lowest": low, "highest": high}
+            rows[f"{kind} {name}"] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _agreement(reference: Studies, fresh: Studies) -> str:

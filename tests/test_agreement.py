@@ -8,7 +8,7 @@ import pytest
 from intra.agreement import OUTSIDE, SAME, WITHIN, agreement
 from intra.config import RunConfig
 from intra.records import Record, code_digest
-from intra.status import status_page
+from intra.status import costs, status_page
 
 
 def record(system, seed, value):
@@ -141,3 +141,27 @@ def test_without_a_reference_the_status_page_says_so(reference):
     page = status_page(reference, {"main": {"Int-RA": [timed("int_ra", 0, 4)]}})
     assert "There is no reference yet" in page and "tab-agreement" not in page
     assert rows(page, "tab-seconds")[1:] == [["int_ra", "4.00", "0.25"]]
+
+
+def test_costs_are_a_row_a_measurement():
+    def compared(*names):
+        return {
+            "seconds": dict.fromkeys(names, 0.5),
+            "ratio": dict.fromkeys(names, 2.0),
+            "range": {name: [1.5, 3.0] for name in names},
+        }
+
+    found = {
+        "strategy": {"evaluation": compared("cached", "as released"), "epoch": compared("cached")},
+        "data_size": {"epoch": compared("1x")},
+        "workers": {"number": 16, "runs": compared("1 worker")},
+    }
+    frame = costs(found)
+    assert list(frame.index) == [
+        "evaluation cached",
+        "evaluation as released",
+        "training epoch cached",
+        "training epoch with data of 1x",
+        "16 runs with 1 worker",
+    ]
+    assert frame.loc["evaluation as released"].tolist() == [0.5, 2, 1.5, 3]
