@@ -39,7 +39,7 @@ PROFILES = {
         vision="sticker-vit",
         knowledge="retrieved",
         attributes="tagger-and-ocr",
-        # better than `sequence` on validation with each of three seeds
+        # better than `sequence` on validation with every seed of the study `readings`
         settings={"context_encoding": "utterances", "encoder_learning_rate": 1e-3},
     ),
     "smoke": Profile(

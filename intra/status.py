@@ -94,7 +94,7 @@ def _costs() -> str:
         return "Not measured yet: `make bench`."
     found = json.loads(BENCH.read_text(encoding="utf-8"))
     caption = (
-        "Seconds, and the ratio to the first of its kind (median and range over turns), as `make bench` found them; "
+        "Seconds, and ratio to the first of its kind (median and range over turns), as make bench found them; "
         f"a run of a few conversations of the default profile, from nothing, needs {found['memory']['peak_mib']} MiB"
     )
     return to_myst(costs(found).map("{:g}".format), caption, "tab-costs", "what")

@@ -203,13 +203,25 @@ def by_label(
     return {label: records for label, records in found.items() if records}
 
 
-def load_study(name: str, profile: str = "mini", seeds: Seeds = None) -> dict[str, list[Record]]:
+def load_study(
+    name: str, profile: str = "mini", seeds: Seeds = None, labels: Sequence[str] = ()
+) -> dict[str, list[Record]]:
     """Records of a study, label to one record a seed: from the reference, else from earlier fresh runs, else made now.
 
+    Args:
+        name: Of the study; see `study_configs` for profile and seeds.
+        profile: Of its parts.
+        seeds: Of its runs.
+        labels: Only these configurations, in this order; all by default.
+
     Raises:
-        IntraError: See `study_configs`.
+        IntraError: See `study_configs`; or if the study has no such configuration.
     """
-    return {label: list(map(_load, configs)) for label, configs in study_configs(name, profile, seeds).items()}
+    study = study_configs(name, profile, seeds)
+    for label in labels:
+        if label not in study:
+            raise IntraError(f"study {name!r}: {unknown('configuration', label, study)}")
+    return {label: list(map(_load, study[label])) for label in labels or study}
 
 
 def _load(config: RunConfig) -> Record:

@@ -134,6 +134,8 @@ def test_the_status_page_compares_studies_by_label():
     assert rows(page, "tab-seconds")[1:] == [["random", "0.00", "0.25"], ["int_ra", "7.50", "0.25"]]
     assert rows(page, "tab-parts")[1:] == [["text", "an encoder@1"]]
     assert ["code digest", "0123456789ab", code_digest()] in rows(page, "tab-software")
+    # a backtick in the line that opens a table would end it
+    assert not [line for line in page.splitlines() if line.startswith("```") and "`" in line[3:]]
 
 
 @pytest.mark.parametrize("reference", [{}, {"main": {}}])

@@ -747,3 +747,18 @@ def test_generated_text_of_an_unknown_profile_is_one_line(load, places):
 
 def dataset_of_smoke():
     return profile_dataset("replystickers", "smoke")
+
+
+def test_some_configurations_of_a_study_can_be_loaded_alone(monkeypatch):
+    asked = []
+    monkeypatch.setattr("intra.study._load", lambda config: asked.append(config) or config)
+    study = load_study("plus", "mini", (3, 4), ["Int-RA+", "Int-RA"])
+    assert list(study) == ["Int-RA+", "Int-RA"]
+    assert [(c.system, c.seed) for c in asked] == [
+        ("int_ra_plus", 3),
+        ("int_ra_plus", 4),
+        ("int_ra", 3),
+        ("int_ra", 4),
+    ]
+    with pytest.raises(IntraError, match=r"study 'plus': unknown configuration 'Int-RA\+\+' \(did you mean 'Int-RA\+'"):
+        load_study("plus", "mini", 0, ["Int-RA++"])
