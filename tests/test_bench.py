@@ -181,4 +181,4 @@ def test_the_command_writes_a_record_and_prints_it(monkeypatch, tmp_path, capsys
     environment = record.pop("environment")
     assert record == made and environment["processors"] >= 1 and {"python", "numpy", "torch"} <= set(environment)
     printed = capsys.readouterr().out
-    assert len(re.findall(r", two +4 +2 +1\.5 to 2\.5$", printed, re.MULTILINE)) == 4 and "1234 MiB" in printed
+    assert len(re.findall(r" two +4\.0 +2\.0 +1\.5 +2\.5$", printed, re.MULTILINE)) == 4 and "1234 MiB" in printed
