@@ -6,6 +6,7 @@ not depend on what an earlier build left behind.
 
 import ast
 import json
+import pkgutil
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -338,3 +339,9 @@ def test_expected_values_are_read_from_stored_outputs(tmp_path):
 )
 def test_typed_results_are_found(markdown, found):
     assert typed_results(markdown) == found
+
+
+@pytest.mark.parametrize("page", sorted(BOOK.glob("*.md")), ids=lambda path: path.stem)
+def test_code_that_prose_names_exists(page):
+    for name in re.findall(r"`(intra(?:\.\w+)+)`", page.read_text(encoding="utf-8")):
+        pkgutil.resolve_name(name)  # raises, naming what is missing
