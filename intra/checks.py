@@ -17,7 +17,7 @@ from intra.data.context import context_text
 from intra.data.reader import profile_dataset
 from intra.data.schema import SPLITS, Conversation, Dataset
 from intra.evaluation import bootstrap_interval
-from intra.features import Standardiser, cached
+from intra.vectors import Standardiser, cached
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 """Inverse regularisation of the logistic regressions; the best on validation is taken."""

@@ -131,6 +131,9 @@ def _run_commands(commands) -> None:
     study.add_argument("names", nargs="+", metavar="NAME", help="such as main, ablations, window; or all")
     study.add_argument("--dataset", default=None, help=f"packaged name or folder ({_PROFILE_DATASET})")
     study.add_argument("--seeds", type=_seeds, default=None, help="such as 0-4 or 0,2,7 (default: each study's own)")
+    study.add_argument(
+        "--label", action="append", default=[], dest="labels", help="only this configuration, such as Qwen2; repeatable"
+    )
     study.add_argument("--engine", choices=ENGINES, default="local", help="where runs are made (default: %(default)s)")
     study.add_argument(
         "--address", default=None, help="HOST:PORT of a Ray cluster with this version of intra on every node"
@@ -276,6 +279,11 @@ def _attributes(options) -> None:
         print(f"{name:18}{sum(bool(getattr(each, name)) for each in found):6} described")
 
 
+def _contexts(queries):
+    """What H^T of queries is made from."""
+    return queries.text_features if queries.parts is None else queries.parts
+
+
 def _features(options) -> None:
     import time
 
@@ -289,7 +297,7 @@ def _features(options) -> None:
     seconds = round(time.perf_counter() - start, 2)
     shapes = {
         split: {
-            "text_features": part.queries.text_features.shape,
+            "text_features": _contexts(part.queries).shape,
             "region_features": part.gallery.region_features.shape,
             "description_features": part.gallery.description_features.shape,
         }
@@ -336,7 +344,8 @@ def _study(options) -> None:
     names = list(STUDIES) if "all" in options.names else list(dict.fromkeys(options.names))
     chosen = {"profile": options.profile, "seeds": options.seeds, "dataset": options.dataset}
     place = {"workers": options.workers, "engine": options.engine, "address": options.address}
-    records = run_study(names, root=options.out or FRESH_RECORDS, report=report, **chosen, **place)
+    chosen_runs = chosen | {"labels": options.labels}
+    records = run_study(names, root=options.out or FRESH_RECORDS, report=report, **chosen_runs, **place)
     if options.json:
         _print_json([record.content for record in records])
         return

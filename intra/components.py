@@ -90,17 +90,26 @@ def _endpoint(_: VisionEncoder) -> AttributeSource:
     return EndpointAttributes.from_environment()
 
 
+def _clip_texts(checkpoint: str) -> TextEncoder:
+    from intra.encoders.clip import ClipEncoder, ClipTextEncoder
+
+    return ClipTextEncoder(ClipEncoder(checkpoint))
+
+
+CLIP_MULTILINGUAL = "laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k"
+
 TEXT_ENCODERS = {
     "multilingual-e5-small": _multilingual_e5_small,
     "multilingual-e5-small-full": _multilingual_e5_small_full,
     "m-bert": _m_bert,
+    "clip-multilingual": partial(_clip_texts, CLIP_MULTILINGUAL),
     "tiny-bert": _tiny_bert,
 }
 VISION_ENCODERS = {
     "sticker-vit": _sticker_vit,
     "clip-vit-b-32": partial(_clip, "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
     "clip-vit-b-16": partial(_clip, "laion/CLIP-ViT-B-16-laion2B-s34B-b88K"),
-    "clip-multilingual": partial(_clip, "laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k"),
+    "clip-multilingual": partial(_clip, CLIP_MULTILINGUAL),
     "tiny-vit": _tiny_vit,
 }
 KNOWLEDGE_SOURCES = {"retrieved": RetrievedKnowledge, "comet": _comet}

@@ -50,6 +50,8 @@ PROFILES = {
         conversations_per_split=24,
     ),
     "base": _BASE,
+    # as base, texts and pictures in one space, which the systems `clip` and `clip_zero_shot` need
+    "clip": dataclasses.replace(_BASE, text="clip-multilingual", vision="clip-multilingual"),
     # as base, stickers described by a model behind a server
     "served": dataclasses.replace(_BASE, attributes="endpoint"),
     # what Section V-A of the paper prints
@@ -69,7 +71,7 @@ PROFILES = {
 
 
 CHOICES = {
-    "context_encoding": ("sequence", "utterances"),
+    "context_encoding": ("sequence", "utterances", "words", "masked words"),
     "query": ("label", "straight-through", "teacher", "mixture", "context", "concat", "gold"),
     "relation": ("attention", "value", "scalar"),
     "sticker_evidence": ("regions", "regions+descriptions", "descriptions"),
@@ -82,13 +84,29 @@ CHOICES = {
     "negative_reduction": ("mean", "sum"),
     "label_policy": ("dataset", "majority", "last", "all"),
     "gallery": ("split", "all"),
+    "supervision": ("sticker", "intention"),
+    "query_text": ("context", "last utterance", "attributes", "answer"),
+    "gallery_text": ("attributes", "attributes+intention"),
 }
 """Field of `RunConfig` to the values it may have, the default reading of the paper first (see the method page)."""
-SYSTEM_SETTINGS: dict[str, dict[str, str]] = {
+_WORDS = {"context_encoding": "words", "knowledge": False, "negatives": "batch"}
+"""What the systems read that are not the paper's: words of the same window, without inferred knowledge."""
+SYSTEM_SETTINGS: dict[str, dict] = {
     # its parts, as chosen by cross-validation on the training and validation conversations
     "int_ra_plus": {"query": "mixture", "sticker_evidence": "regions+descriptions"},
+    "srs": _WORDS,
+    "mod": _WORDS,
+    "lgur": _WORDS,
+    "irra": _WORDS | {"context_encoding": "masked words"},
+    "pcme": _WORDS,
+    "clip": _WORDS | {"context_encoding": "sequence", "encoder_learning_rate": 3e-5},
+    "clip_zero_shot": _WORDS | {"context_encoding": "sequence"},
+    "intention_classifier": _WORDS | {"context_encoding": "sequence"},
+    "told_classifier": _WORDS | {"context_encoding": "sequence"},
 }
 """System to the values of `RunConfig` fields that differ from the defaults where a run gives no other."""
+MAY_BE_EMPTY = ("attributes", "language_model")
+"""Fields of text that may be empty."""
 ATTRIBUTE_KEYS = "GPFV"
 """Gesture, posture, facial expression, verbal: the letters of Table III, in the order of `schema.ATTRIBUTES`."""
 
@@ -107,7 +125,8 @@ class RunConfig:
     """Utterances of context: the paper's best value (Section V-E)."""
     context_encoding: str = "sequence"
     """How a context becomes H^T: `sequence` encodes it with its knowledge as one text (Eq. 3); `utterances` encodes
-    each utterance and the knowledge alone, and a small trained layer joins them."""
+    each utterance and the knowledge alone, and a small trained layer joins them; `words` keeps a vector for each word
+    of each utterance, `masked words` also some of which the encoder saw a part of the words only."""
     tuned_layers: int = 0
     """How many of the text encoder's last layers learn, with `sequence`; 0 freezes the encoder. With all of them
     everything above the embedding table learns."""
@@ -147,6 +166,17 @@ class RunConfig:
     """The intentions of a sticker whose conversations differ (`schema.LABEL_POLICIES`); `dataset`: as it says."""
     gallery: str = "split"
     """Stickers that a validation or test query is ranked against: those of its `split`, or `all`."""
+    supervision: str = "sticker"
+    """What makes a conversation and a sticker match while the systems train that are not the paper's: the same
+    `sticker`, as published, or the same `intention`."""
+    query_text: str = "context"
+    """What `text_retrieval` compares with the text of stickers: the `context`, its `last utterance`, the `attributes`
+    of the sticker that was sent (an upper bound), or a language model's `answer`."""
+    gallery_text: str = "attributes"
+    """What stickers are to it: their generated `attributes`, or these behind the true intention, which gives part of
+    the answer away."""
+    language_model: str = ""
+    """Key of `generation.language_models.LANGUAGE_MODELS`, for the query text `answer`."""
     train_fraction: float = 1.0
     """Share of the training conversations that is learned from, a random one by the seed."""
     width: int = 128
@@ -183,7 +213,7 @@ class RunConfig:
             least = 0 if name in ("seed", "tuned_layers") else 1
             if field.type is bool and not isinstance(value, bool):
                 raise IntraError(f"{name} is {value!r}, expected true or false")
-            if field.type is str and not (isinstance(value, str) and (value or name == "attributes")):
+            if field.type is str and not (isinstance(value, str) and (value or name in MAY_BE_EMPTY)):
                 raise IntraError(f"{name} is {value!r}, expected a name")
             if field.type is int and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise IntraError(f"{name} is {value!r}, expected a whole number of at least {least}")

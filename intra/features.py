@@ -1,8 +1,6 @@
 """What every system is given: features of queries, galleries and labels, cached by content."""
 
 import functools
-import hashlib
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +18,8 @@ from intra.files import sha256
 from intra.generation.attributes import StickerAttributes, describe
 from intra.generation.knowledge import Knowledge, know
 from intra.generation.store import GenerationStore
-from intra.paths import cache_directory
-from intra.records import code_digest
-
-ENCODING_CODE = ("data/pictures.py", "encoders/*.py")
-"""The modules that features depend on."""
-
-STATE_TYPE = np.float16
-"""Of cached token vectors, which are many."""
+from intra.vectors import STATE_TYPE, Standardiser, cached
+from intra.words import WORDS, masked_words, vocabulary, window_words
 
 DECIDING = (
     "dataset",
@@ -61,7 +53,21 @@ class Queries:
     parts: np.ndarray | None = None
     """What a trained context model (`models.context`) makes H^T from, shape (Q, T, e); zeros where there is nothing.
     With tuned layers: the token vectors that enter them, float16. With `utterances`: knowledge, then the utterances
-    of the window from the newest to the oldest, float32, standardised. None while H^T is frozen."""
+    of the window from the newest to the oldest, float32, standardised. With `words`: token vectors of utterances that
+    were encoded one by one, from the oldest of the window to the newest, shape (Q, U, W, e), float16, standardised.
+    None while H^T is frozen."""
+    words: np.ndarray | None = None
+    """With `words`: number of each token in the vocabulary, 0 where there is none, shape (Q, U, W), int32."""
+    speakers: np.ndarray | None = None
+    """With `words`: who wrote each utterance, 0 for the sender of the sticker, 1 and so on for the others, -1 where
+    there is none, shape (Q, U), int64."""
+    masked: np.ndarray | None = None
+    """With `masked words`, in training: V variants of `parts`, in each of which some tokens were hidden from the
+    encoder, shape (V, Q, U, W, e), float16."""
+    masked_places: np.ndarray | None = None
+    """Which, shape (V, Q, U, W), bool."""
+    conversations: tuple[Conversation, ...] = ()
+    """As in the data, for systems that read texts."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,13 @@ class Gallery:
     """Which intentions each sticker has, shape (G, C), bool; none for a sticker that no conversation uses."""
     class_features: np.ndarray
     """The class token, one vector a sticker, shape (G, w), float32."""
+    joint_features: np.ndarray
+    """The vector in the joint space of picture and text, shape (G, c), float32, not normalised."""
+    states: np.ndarray | None = None
+    """With tuned layers: the token vectors that enter the last layers of the vision encoder, shape (G, P + 1, w),
+    float32."""
+    attributes: tuple[StickerAttributes, ...] = ()
+    """What is told of each sticker, for systems that read texts."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +114,11 @@ class Features:
     train: Partition
     valid: Partition
     test: Partition
-    context_scale: "Standardiser | None" = None
+    context_scale: Standardiser | None = None
     """What standardised the text features; tuned layers keep to it. None where there are none."""
+    word_embeddings: np.ndarray | None = None
+    """With `words`: what the text encoder starts from for each word of the vocabulary, shape (V, e), float32,
+    standardised, the first zeros."""
 
 
 def build_features(config: RunConfig, store: Path) -> Features:
@@ -119,10 +135,12 @@ def build_features(config: RunConfig, store: Path) -> Features:
 
     Raises:
         IntraError: If a split of the data set holds no conversation, or the config asks for tuned layers of
-            utterances.
+            what is not one sequence.
     """
-    if config.context_encoding == "utterances" and config.tuned_layers:
-        raise IntraError(f"tuned_layers is {config.tuned_layers}, expected 0 with context_encoding 'utterances'")
+    if config.context_encoding != "sequence" and config.tuned_layers:
+        raise IntraError(
+            f"tuned_layers is {config.tuned_layers}, expected 0 with context_encoding {config.context_encoding!r}"
+        )
     chosen = {name: getattr(config, name) for name in DECIDING}
     if config.train_fraction < 1:
         chosen["seed"] = config.seed
@@ -131,15 +149,17 @@ def build_features(config: RunConfig, store: Path) -> Features:
         return features
     # read again for each run: too much to be kept in memory beside what other runs share
     components = Components(config.profile)
-    tuned = {
-        split: _with_parts(getattr(features, split), _token_states(config, split, part, components, store))
-        for split, part in _parts(config).items()
-    }
+    seen = _picture_states(config.dataset, config.profile, config.tuned_layers)
+    pictures = config_dataset(config).stickers
+    tuned = {}
+    for split, part in _parts(config).items():
+        partition, states = getattr(features, split), _token_states(config, split, part, components, store)
+        tuned[split] = replace(
+            partition,
+            queries=replace(partition.queries, parts=states),
+            gallery=replace(partition.gallery, states=_of(part.stickers, pictures, seen)),
+        )
     return replace(features, **tuned)
-
-
-def _with_parts(partition: Partition, parts: np.ndarray) -> Partition:
-    return replace(partition, queries=replace(partition.queries, parts=parts))
 
 
 def prepare_stickers(config: RunConfig, store: Path) -> None:
@@ -149,6 +169,8 @@ def prepare_stickers(config: RunConfig, store: Path) -> None:
     long about `build_features`.
     """
     _picture_tokens(config.dataset, config.profile)
+    if config.tuned_layers:
+        _picture_states(config.dataset, config.profile, config.tuned_layers)
     _descriptions(config.dataset, config.profile, config.description_units, store)
 
 
@@ -156,16 +178,30 @@ def prepare_conversations(config: RunConfig, store: Path) -> None:
     """Infer knowledge and encode all texts but descriptions; see `prepare_stickers`."""
     components = Components(config.profile)
     _label_features(config, components)
+    if config.context_encoding in WORDS:
+        return
     for split, part in _parts(config).items():
         _raw_contexts(config, split, part, components, store)
         if config.tuned_layers:
             _token_states(config, split, part, components, store)
 
 
+def prepare_words(config: RunConfig, store: Path) -> None:
+    """Encode contexts word by word, where a run reads them so; see `prepare_stickers`."""
+    if config.context_encoding in WORDS:
+        vocabulary(config.dataset, config.profile, config.window)
+    if config.context_encoding == "masked words":
+        masked_words(config, _parts(config)["train"])
+
+
 @functools.lru_cache(maxsize=2)
 def _build(config: RunConfig, store: Path) -> Features:
     parts, components = _parts(config), Components(config.profile)
     galleries = _galleries(config, parts, store)
+    labels = _label_features(config, components)
+    labels = Standardiser(labels)(labels)
+    if config.context_encoding in WORDS:
+        return Features(labels, **_word_partitions(config, parts, galleries), word_embeddings=_embeddings(config))
     contexts = {split: _raw_contexts(config, split, part, components, store) for split, part in parts.items()}
     scale = Standardiser(contexts["train"][contexts["train"].any(axis=-1)])
     partitions = {}
@@ -174,9 +210,26 @@ def _build(config: RunConfig, store: Path) -> Features:
         scaled[~contexts[split].any(axis=-1)] = 0
         queries = _queries(part, config, scaled, galleries[split])
         partitions[split] = Partition(queries, galleries[split], _relevant(queries, galleries[split]))
-    labels = _label_features(config, components)
     context_scale = scale if config.context_encoding == "sequence" else None
-    return Features(Standardiser(labels)(labels), **partitions, context_scale=context_scale)
+    return Features(labels, **partitions, context_scale=context_scale)
+
+
+def _word_partitions(
+    config: RunConfig, parts: dict[str, Dataset], galleries: dict[str, Gallery]
+) -> dict[str, Partition]:
+    partitions = {}
+    for split, words in window_words(config, parts).items():
+        queries = _queries(parts[split], config, words.vectors, galleries[split])
+        queries = replace(queries, words=words.numbers, speakers=words.speakers)
+        if split == "train" and config.context_encoding == "masked words":
+            masked, places = masked_words(config, parts[split])
+            queries = replace(queries, masked=masked, masked_places=places)
+        partitions[split] = Partition(queries, galleries[split], _relevant(queries, galleries[split]))
+    return partitions
+
+
+def _embeddings(config: RunConfig) -> np.ndarray:
+    return vocabulary(config.dataset, config.profile, config.window).embeddings
 
 
 def _parts(config: RunConfig) -> dict[str, Dataset]:
@@ -213,26 +266,15 @@ def data_attributes(part: Dataset, parts: Components, store: Path) -> list[Stick
     return describe(part.stickers, parts.attributes, GenerationStore(store / "attributes.jsonl"))
 
 
-class Standardiser:
-    """Subtract a mean and divide by a deviation, dimension by dimension."""
-
-    def __init__(self, sample: np.ndarray):
-        """Take both from a sample, shape (N, e); without any sample nothing is changed."""
-        self.mean = sample.mean(axis=0) if len(sample) else 0.0
-        self.deviation = np.maximum(sample.std(axis=0), 1e-6) if len(sample) else 1.0
-
-    def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """Standardise vectors of shape (..., e)."""
-        return ((vectors - self.mean) / self.deviation).astype(np.float32, copy=False)
-
-
 def _galleries(config: RunConfig, parts: dict[str, Dataset], store: Path) -> dict[str, Gallery]:
     stickers = config_dataset(config).stickers
-    tokens = _picture_tokens(config.dataset, config.profile)
+    tokens, joint = _picture_tokens(config.dataset, config.profile)
     regions = {"patches": tokens[:, :-1], "patches+class": tokens, "class": tokens[:, -1:]}[config.regions]
     descriptions = _descriptions(config.dataset, config.profile, config.description_units, store)
     train = _of(parts["train"].stickers, stickers, descriptions)
     scale = Standardiser(train[train.any(axis=-1)].astype(np.float32))
+    attributes = _attributes(config.dataset, config.profile, store)
+    known = {sticker.id: each for sticker, each in zip(stickers, attributes, strict=True)}
     told = np.array([key in config.attributes for key in ATTRIBUTE_KEYS])
     galleries = {}
     for split, part in parts.items():
@@ -247,6 +289,8 @@ def _galleries(config: RunConfig, parts: dict[str, Dataset], store: Path) -> dic
             described.reshape(len(own), -1),
             _sticker_intentions(part),
             _of(part.stickers, stickers, tokens[:, -1]),
+            _of(part.stickers, stickers, joint),
+            attributes=tuple(known[sticker.id] for sticker in part.stickers),
         )
     return galleries
 
@@ -306,24 +350,33 @@ def _of(
 
 
 @functools.lru_cache(maxsize=2)
-def _picture_tokens(dataset: str, profile: str) -> np.ndarray:
-    """Patch tokens of each sticker and, last, its class token, shape (S, P + 1, w)."""
+def _picture_tokens(dataset: str, profile: str) -> tuple[np.ndarray, np.ndarray]:
+    """Of each sticker: patch tokens and, last, its class token, shape (S, P + 1, w); its joint vector, shape (S, c)."""
     vision = Components(profile).vision
     images = [sticker.image for sticker in profile_dataset(dataset, profile).stickers]
+    seen = functools.cache(lambda: vision.encode(images))
+    digests = list(map(sha256, images))
+    tokens = cached(
+        [vision.name, "tokens", *digests],
+        lambda: np.concatenate([seen().regions, seen().class_tokens[:, None]], axis=1),
+    )
+    return tokens, cached([vision.name, "joint", *digests], lambda: seen().pooled)
 
-    def encode() -> np.ndarray:
-        seen = vision.encode(images)
-        return np.concatenate([seen.regions, seen.class_tokens[:, None]], axis=1)
 
-    return cached([vision.name, "tokens", *map(sha256, images)], encode)
+@functools.lru_cache(maxsize=1)
+def _picture_states(dataset: str, profile: str, layers: int) -> np.ndarray:
+    """Token vectors that enter the last layers of the vision encoder, shape (S, P + 1, w)."""
+    vision = Components(profile).vision
+    images = [sticker.image for sticker in profile_dataset(dataset, profile).stickers]
+    key = [vision.name, "states", str(layers), *map(sha256, images)]
+    return cached(key, lambda: vision.token_states(images, layers))
 
 
 @functools.lru_cache(maxsize=2)
 def _descriptions(dataset: str, profile: str, units: str, store: Path) -> np.ndarray:
     """H^A of all stickers as it is encoded, shape (S, A, T, e), zeros where nothing is told; T is 1 for `attribute`."""
     components = Components(profile)
-    attributes = data_attributes(profile_dataset(dataset, profile), components, store)
-    texts = [[each.description(name) for name in ATTRIBUTES] for each in attributes]
+    texts = [[each.description(name) for name in ATTRIBUTES] for each in _attributes(dataset, profile, store)]
     key, encode = {
         "attribute": (["passages"], lambda distinct: components.text.encode(distinct, "passage")[:, None]),
         "token": (
@@ -333,6 +386,12 @@ def _descriptions(dataset: str, profile: str, units: str, store: Path) -> np.nda
     }[units]
     vectors, row = _distinct([_text_name(profile), *key], (text for own in texts for text in own), encode)
     return vectors[[[row[text] for text in own] for own in texts]]
+
+
+@functools.lru_cache(maxsize=2)
+def _attributes(dataset: str, profile: str, store: Path) -> list[StickerAttributes]:
+    """What is told of all stickers."""
+    return data_attributes(profile_dataset(dataset, profile), Components(profile), store)
 
 
 @functools.lru_cache(maxsize=2)
@@ -403,6 +462,7 @@ def _queries(part: Dataset, config: RunConfig, contexts: np.ndarray, gallery: Ga
         np.array([number[c.intention] for c in part.conversations]),
         np.array([column[c.sticker] for c in part.conversations]),
         None if is_sequence else contexts,
+        conversations=part.conversations,
     )
 
 
@@ -416,24 +476,3 @@ def _relevant(queries: Queries, gallery: Gallery) -> np.ndarray:
     relevant = gallery.intentions[:, queries.intentions].T.copy()
     relevant[np.arange(len(queries.ids)), queries.stickers] = True
     return relevant
-
-
-def cached(key: list[str], compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """An array from the cache folder, computed and kept if it is not there.
-
-    Args:
-        key: Everything that decides the array, besides the code of the encoders.
-        compute: Makes it.
-    """
-    digest = hashlib.sha256("\0".join([code_digest(ENCODING_CODE), *key]).encode()).hexdigest()[:32]
-    path = cache_directory() / "features" / f"{digest}.npy"
-    try:
-        return np.load(path)
-    except (OSError, ValueError, EOFError):  # not there, or not whole
-        array = compute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        with unfinished.open("wb") as file:
-            np.save(file, array)
-        os.replace(unfinished, path)
-        return array

@@ -19,6 +19,8 @@ INK = "#33658a"
 PRINTED = "#c8553d"
 """Colour of what the paper prints."""
 CHANCE_LINE = {"color": "#56616d", "linestyle": "--", "linewidth": 1.2, "zorder": 1}
+HIGHLIGHTS = (INK, PRINTED, "#5b8e7d", "#b07d12", "#7b4b94", "#2b2d42")
+"""Colours of the few curves among many that carry their names."""
 SEEDS_A_LINE = 5
 """Most entries of a line of the legend below training curves."""
 LANGUAGES = {"chinese": "#33658a", "english": "#c8553d", "chance": "#9aa5b1", "majority": "#56616d"}
@@ -402,4 +404,147 @@ def growth_curves(frame: pd.DataFrame, metrics: Sequence[str], chance: Mapping[s
     figure.legend(
         handles[1:] + handles[:1], labels[1:] + labels[:1], loc="outside lower center", ncols=3, frameon=False
     )
+    return figure
+
+
+def precision_recall_curves(curves: pd.DataFrame, highlighted: Sequence[str]) -> Figure:
+    """Precision by recall: a few curves with their names at the left, where they differ most, all others in grey.
+
+    Args:
+        curves: Answer of `main_results.precision_recall`, with a column `chance`.
+        highlighted: Columns, at most as many as `HIGHLIGHTS`.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
+    for label in curves.columns.drop(["chance", *highlighted]):
+        axes.plot(curves.index, curves[label], color="#cbd2d9", linewidth=1)
+    for label, colour in zip(highlighted, HIGHLIGHTS, strict=False):
+        axes.plot(curves.index, curves[label], color=colour, linewidth=2)
+    axes.plot(curves.index, curves["chance"], **CHANCE_LINE)
+    axes.set(xlabel="recall (%)", ylabel="precision (%)", xlim=(0, 100), ylim=(0, 1.05 * curves.max().max()))
+    axes.yaxis.set_label_position("right")
+    axes.yaxis.tick_right()
+    _name_ends(axes, curves.iloc[0][[*highlighted, "chance"]], "left")
+    return figure
+
+
+def _name_ends(axes: Axes, ends: pd.Series, side: str) -> None:
+    """Write each curve's name beside the end that it has on one side of the axes, apart where ends are close.
+
+    Args:
+        axes: With its final limits.
+        ends: Height at which the curve of each label ends: those of `HIGHLIGHTS` in their order, then `chance`.
+        side: `left` or `right`.
+    """
+    place, outwards = (0, -1) if side == "left" else (1, 1)
+    line = {"arrowstyle": "-", "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0, "relpos": (1 - place, 0.5)}
+    low, high = axes.get_ylim()
+    heights = (ends.to_numpy() - low) / (high - low)
+    colours = {**dict(zip(ends.index, HIGHLIGHTS, strict=False)), "chance": CHANCE_LINE["color"]}
+    for label, height, beside in zip(ends.index, heights, spread(heights, 0.05), strict=True):
+        axes.annotate(
+            label,
+            (place, height),
+            (place + 0.04 * outwards, beside),
+            "axes fraction",
+            color=colours[label],
+            fontsize=9,
+            ha="right" if side == "left" else "left",
+            va="center",
+            arrowprops=line | {"color": colours[label]},
+        )
+
+
+def spread(values: Sequence[float], gap: float) -> np.ndarray:
+    """The nearest values in the same order that lie at least `gap` apart.
+
+    Without `gap` times its rank, a value may only not fall: that is isotonic regression, whose blocks are means.
+    """
+    values = np.asarray(values, float)
+    order, steps = np.argsort(values, kind="stable"), gap * np.arange(len(values))
+    blocks: list[list[float]] = []
+    for value in values[order] - steps:
+        blocks.append([value])
+        while len(blocks) > 1 and np.mean(blocks[-2]) >= np.mean(blocks[-1]):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    apart = np.empty(len(values))
+    apart[order] = steps + np.concatenate([np.full(len(block), np.mean(block)) for block in blocks])
+    return apart
+
+
+def group_points(frame: pd.DataFrame, metrics: Sequence[str], chance: pd.DataFrame) -> Figure:
+    """Metrics with their intervals for two groups of queries: a panel a metric, a row a configuration.
+
+    Args:
+        frame: Answer of `main_results.by_group`.
+        metrics: Panels.
+        chance: Answer of `main_results.group_chance`: broken lines in the groups' colours.
+    """
+    groups, labels = frame.index.unique("group"), frame.index.unique("configuration")
+    size = (3.2 * len(metrics) + 0.09 * max(map(len, labels)), 0.38 * len(labels) + 1.6)
+    figure, axes = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for place, metric in zip(axes[0], metrics, strict=True):
+        for number, (group, colour, mark) in enumerate(zip(groups, (INK, PRINTED), "os", strict=True)):
+            part = frame.loc[group, metric]
+            rows = np.arange(len(part)) + 0.3 * number - 0.15  # side by side, so that no interval hides another
+            ends = np.abs(part[["low", "high"]].to_numpy().T - part["mean"].to_numpy())
+            style = {"fmt": mark, "color": colour, "capsize": 2, "markersize": 5, "elinewidth": 1.2}
+            place.errorbar(part["mean"], rows, xerr=ends, label=group, **style)
+            place.axvline(chance.at[group, metric], label=f"chance, {group}", **CHANCE_LINE | {"color": colour})
+        place.set(title=metric, xlabel="%", xlim=(0, None))
+        place.margins(y=0.6 / len(labels))
+    axes[0, 0].set_yticks(range(len(labels)), labels)
+    axes[0, 0].invert_yaxis()
+    handles, names = (entries[2:] + entries[:2] for entries in axes[0, 0].get_legend_handles_labels())
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def group_heat_map(means: pd.DataFrame, label: str) -> Figure:
+    """Means of many groups of queries (rows) for many configurations (columns), in percent, as colours.
+
+    Args:
+        means: Answer of `main_results.group_means`.
+        label: What the colours are.
+    """
+    size = (0.33 * len(means.columns) + 3.4, 0.25 * len(means) + 0.08 * max(map(len, means.columns)) + 0.8)
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    sns.heatmap(means, ax=axes, cmap="Blues", vmin=0, cbar_kws={"label": label, "shrink": 0.7})
+    axes.set_xticks(np.arange(len(means.columns)) + 0.5, means.columns, rotation=90)
+    axes.set_yticks(np.arange(len(means)) + 0.5, means.index, rotation=0)
+    axes.tick_params(labelsize=8)
+    return figure
+
+
+def gallery_curves(
+    frame: pd.DataFrame, metrics: Sequence[str], chance: pd.DataFrame, highlighted: Sequence[str]
+) -> Figure:
+    """Metrics by the size of the gallery: a panel a metric, a few curves with their names, all others in grey.
+
+    Args:
+        frame: Answer of `main_results.gallery_curve`.
+        metrics: Panels.
+        chance: Answer of `main_results.gallery_chance`.
+        highlighted: Configurations, at most as many as `HIGHLIGHTS`; the band is the first one's interval.
+    """
+    labels = frame.index.unique("configuration")
+    figure, axes = plt.subplots(1, len(metrics), figsize=(5.2 * len(metrics), 4), squeeze=False, layout="constrained")
+    for place, metric in zip(axes[0], metrics, strict=True):
+        for label in labels.drop(list(highlighted)):
+            part = frame.loc[label, (metric, "mean")]
+            place.plot(part.index, part, color="#cbd2d9", linewidth=1)
+        for label, colour in zip(highlighted, HIGHLIGHTS, strict=False):
+            part = frame.loc[label, (metric, "mean")]
+            place.plot(part.index, part, "o-", color=colour, markersize=4, clip_on=False)
+        band = frame.loc[highlighted[0], metric]
+        place.fill_between(band.index, band["low"], band["high"], color=HIGHLIGHTS[0], alpha=0.12, linewidth=0)
+        place.plot(chance.index, chance[metric], **CHANCE_LINE)
+        sizes = list(chance.index)
+        place.set(
+            title=metric, xlabel="stickers in the gallery", xscale="log", ylim=(0, None), xlim=(sizes[0], sizes[-1])
+        )
+        place.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        place.minorticks_off()
+        ends = {label: frame.at[(label, sizes[-1]), (metric, "mean")] for label in highlighted}
+        _name_ends(place, pd.Series(ends | {"chance": chance.at[sizes[-1], metric]}), "right")
+    axes[0, 0].set_ylabel("%")
     return figure

@@ -50,6 +50,13 @@ def ablations() -> pd.DataFrame:
     return _printed({row["model"]: row["value"] for row in rows})
 
 
+def systems() -> pd.DataFrame:
+    """Every row of Table II, in percent: one row a model, one column a metric of ours, and the `group` it stands in."""
+    rows = _tables()["table_II"]["rows"]
+    groups = {row["model"]: row["group"] for row in rows}
+    return _printed({row["model"]: row["value"] for row in rows}).assign(group=groups)
+
+
 def table_three() -> pd.DataFrame:
     """Table III as `ablations` gives Table II: one row a set of attributes, as letters of `config.ATTRIBUTE_KEYS`."""
     return _printed({row["key"]: row["value"] for row in _tables()["table_III"]["rows"]})

@@ -47,13 +47,20 @@ RESULT_CODE = (
     "generation/*.py",
     "losses.py",
     "metrics.py",
-    "models/*.py",
     "running.py",
     "training.py",
+    "vectors.py",
     "weights.py",
+    "words.py",
 )
-"""The modules that results depend on. Weights and texts are named, with their digests, by a record's components."""
-NO_RESULT_CODE = ("data/export.py", "models/summary.py", "data/statistics.py")
+"""The modules that every result depends on, besides those of its system (`system_code`). Weights and texts are named,
+with their digests, by a record's components."""
+NO_RESULT_CODE = (  # but where a system asks for them by name
+    "data/export.py",
+    "data/statistics.py",
+    "generation/language_models.py",
+    "generation/answers.py",
+)
 
 
 @dataclass(frozen=True)
@@ -178,12 +185,36 @@ def code_digest(patterns: tuple[str, ...] = RESULT_CODE) -> str:
         patterns: Which modules, as glob patterns; those that results depend on by default.
     """
     digest = hashlib.sha256()
-    paths = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
-    for path in sorted(paths - {PACKAGE / name for name in NO_RESULT_CODE}):
+    left_out = {PACKAGE / name for name in NO_RESULT_CODE}
+    paths = {
+        path for pattern in patterns for path in PACKAGE.glob(pattern) if path not in left_out or "*" not in pattern
+    }
+    for path in sorted(paths):
         name = path.relative_to(PACKAGE).as_posix()
         digest.update(name.encode())
         digest.update(_without_docstrings(path.read_text(encoding="utf-8")).encode())
     return digest.hexdigest()[:12]
+
+
+@functools.cache
+def system_code(module: str) -> tuple[str, ...]:
+    """The modules that results of one system depend on: `RESULT_CODE`, its own and those of the package it imports.
+
+    Args:
+        module: Where the system is defined, such as `intra.models.int_ra`.
+    """
+    found, waiting = set(), {module}
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        tree = ast.parse(_source(name).read_text(encoding="utf-8"))
+        imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        waiting |= {other for other in imported if other.startswith(("intra.models.", "intra.generation."))} - found
+    return (*RESULT_CODE, *sorted(_source(name).relative_to(PACKAGE).as_posix() for name in found))
+
+
+def _source(module: str) -> Path:
+    return PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
 
 
 def _without_docstrings(source: str) -> str:

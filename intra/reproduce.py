@@ -19,6 +19,7 @@ from typing import Any
 from intra import notebooks as files
 from intra.config import unknown
 from intra.errors import IntraError
+from intra.evaluation import MATCHES
 from intra.paths import BOOK, BUILD, NOTEBOOKS, PACKAGE, RECORDS, ROOT
 
 Report = Callable[[str], None]
@@ -273,6 +274,25 @@ def _short(path: Path) -> Path:
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
+def run_file(label: str) -> str:
+    """File name of the ranked lists of a row, as it can stand in an address."""
+    return re.sub(r"[^a-z0-9]+", "-", label.lower().replace("+", " plus ")).strip("-") + ".run.gz"
+
+
+def stage_runs(main: Mapping[str, Sequence[Any]], folder: Path) -> None:
+    """Copy the ranked lists of one fresh run of each row, and what is right, to where the book finds them.
+
+    Args:
+        main: Row to its fresh records.
+        folder: To create.
+    """
+    folder.mkdir(parents=True)
+    for label, records in main.items():
+        shutil.copy(records[0].path / "test.run.gz", folder / run_file(label))
+    for match in MATCHES:
+        shutil.copy(next(iter(main.values()))[0].root / "qrels" / f"{match}.qrels", folder)
+
+
 def stage_site(run_directory: Path, site_directory: Path, status_markdown: str, *, root: Path = ROOT) -> None:
     """Put the sources of the book together: settings, prose pages, executed notebooks, status page.
 
@@ -406,6 +426,7 @@ def reproduce(
         report("rendering the book ...")
         reference = {name: reference_records(name) for name in STUDIES}
         stage_site(BUILD / "run", BUILD / "site", status_page(reference, fresh))
+        stage_runs(fresh["main"], BUILD / "site" / "downloads" / "runs")
         render_book(BUILD / "site", BUILD / "html")
     report(f"\n{watch.table()}\n\n{_short(BUILD / 'html' / 'index.html')}")
 

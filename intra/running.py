@@ -17,9 +17,10 @@ from intra.data.reader import PACKAGED, config_dataset, dataset_digest
 from intra.data.schema import Dataset
 from intra.errors import IntraError
 from intra.evaluation import MATCHES, Run, make_qrels, make_run, match_metrics, write_qrels, write_run
-from intra.features import DECIDING, build_features, prepare_conversations, prepare_stickers
+from intra.features import DECIDING, build_features, prepare_conversations, prepare_stickers, prepare_words
 from intra.files import written_whole
 from intra.models import SYSTEMS
+from intra.models.system import System
 from intra.paths import BUILD, RECORDS
 from intra.records import (
     DETAILS,
@@ -33,12 +34,13 @@ from intra.records import (
     environment,
     read_record,
     run_name,
+    system_code,
     write_relevance,
 )
 from intra.training import Fit
 
-PREPARATIONS = {"stickers": prepare_stickers, "conversations": prepare_conversations}
-"""What computes the features of stickers and of conversations: two pieces of work that can go on side by side."""
+PREPARATIONS = {"stickers": prepare_stickers, "conversations": prepare_conversations, "words": prepare_words}
+"""What computes the features of stickers and of conversations: pieces of work that can go on side by side."""
 
 
 def run_one(config: RunConfig, root: Path) -> Record:
@@ -126,9 +128,9 @@ def make_run_files(config: RunConfig, store: Path) -> dict[str, bytes]:
         write_relevance(folder / RELEVANCE, run, {match: make_qrels(dataset, "test", match) for match in MATCHES})
         if hasattr(system, "save"):
             system.save(folder / WEIGHTS)
-            details = system.details(queries, gallery)
+        if details := system.details(queries, gallery) if hasattr(system, "details") else {}:
             np.savez_compressed(folder / DETAILS, **{k: v.astype(np.float16) for k, v in details.items()})
-        content = _content(config, dataset, run, fit) | {"seconds": seconds}
+        content = _content(config, dataset, run, fit) | {"parameters": _parameters(system), "seconds": seconds}
         (folder / RECORD).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -147,6 +149,13 @@ def keep_run_files(config: RunConfig, files: dict[str, bytes], root: Path) -> Re
         for name, data in files.items():
             (folder / name).write_bytes(data)
     return read_record(path)
+
+
+def _parameters(system: System) -> int:
+    """How many numbers a system learns by gradient."""
+    if not hasattr(system, "save"):
+        return 0
+    return sum(each.numel() for each in system.model.parameters() if each.requires_grad)
 
 
 def _few_threads() -> None:
@@ -201,7 +210,7 @@ def _part_names(profile: str) -> dict[str, str]:
 def inputs(config: RunConfig) -> dict:
     """Digests of everything besides the config that decides a run: code, data and pretrained parts."""
     return {
-        "code": code_digest(),
+        "code": code_digest(system_code(SYSTEMS[config.system].__module__)),
         "dataset": dataset_digest(config.dataset),
         "components": _part_names(config.profile),
     }

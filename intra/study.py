@@ -20,6 +20,7 @@ from intra.features import data_attributes, data_knowledge
 from intra.files import written_whole
 from intra.generation.attributes import StickerAttributes
 from intra.generation.knowledge import Knowledge
+from intra.generation.language_models import LANGUAGE_MODELS
 from intra.generation.store import GenerationStore
 from intra.paths import BUILD, RECORDS
 from intra.records import CHECKS, DETAILS, RECORD, RELEVANCE, RUN, RUNS, Record, code_digest, read_record, run_name
@@ -92,15 +93,78 @@ def _steps_to_plus() -> dict[str, dict]:
     }
 
 
+_CONTROLS = {
+    "Random": {"system": "random"},
+    "Majority intention": {"system": "majority"},
+    "Intention prior": {"system": "prior"},
+    "BM25": {"system": "bm25"},
+    "e5 cosine, last utterance": {"system": "text_retrieval", "query_text": "last utterance"},
+    "e5 cosine, context": {"system": "text_retrieval"},
+    "e5 cosine, context, intentions told": {"system": "text_retrieval", "gallery_text": "attributes+intention"},
+    "Intention classifier": {"system": "intention_classifier"},
+    "Intention classifier, intentions told": {"system": "told_classifier"},
+}
+_BOUNDS = {
+    "Blind reader": {"system": "blind_reader"},
+    "Oracle attributes": {"system": "text_retrieval", "query_text": "attributes"},
+    "Oracle intention": {"system": "oracle"},
+}
+_RETRIEVAL = {
+    "SRS": {"system": "srs"},
+    "MOD": {"system": "mod"},
+    "LGUR": {"system": "lgur"},
+    "IRRA": {"system": "irra"},
+    "PCME": {"system": "pcme"},
+    "CLIP adapters": {"system": "clip"},
+    "CLIP fine-tuned": {"system": "clip", "tuned_layers": 1},
+}
+"""The trained systems of Table II."""
+LEARNING_RATES = (3e-4, 1e-3, 3e-3)
+"""What every trained system may choose from, on validation (study `tuning`). With 20 batches an epoch, slower ones would
+end by patience before they have learned anything."""
+TUNED: dict[str, float] = {}
+"""Row to the learning rate whose runs of the study `tuning` have the best mean mAP on validation; rows that are not
+named here have the default."""
+
+
+def _with_intention() -> dict[str, dict]:
+    """The trained systems of Table II as published and, each behind that, with intentions in training."""
+    rows = {}
+    for label, changes in _RETRIEVAL.items():
+        rows |= {label: changes, f"{label} + intention": changes | {"supervision": "intention"}}
+    return rows
+
+
+def _trained() -> dict[str, dict]:
+    return _with_intention() | {INT_RA: {}, "Int-RA+": {"system": "int_ra_plus"}}
+
+
+def tuned(label: str, rate: float) -> dict:
+    """A trained row with another learning rate, wherever it learns."""
+    changes = _trained()[label]
+    # the layer that joins utterances learns as the rest does; layers that were pretrained keep their own, lower rate
+    joins = "system" not in changes or changes["system"] == "int_ra_plus"
+    return changes | {"learning_rate": rate} | ({"encoder_learning_rate": rate} if joins else {})
+
+
+def _main() -> dict[str, dict]:
+    trained = {label: tuned(label, TUNED[label]) if label in TUNED else own for label, own in _trained().items()}
+    return _CONTROLS | {"CLIP zero-shot": {"system": "clip_zero_shot"}} | trained | _BOUNDS
+
+
+def _on_all_stickers() -> dict[str, dict]:
+    """The rows of the main study, without the systems that train longest."""
+    slow = {row for label in ("SRS", "MOD", "LGUR", "CLIP fine-tuned") for row in (label, f"{label} + intention")}
+    return {label: changes | {"gallery": "all"} for label, changes in _main().items() if label not in slow}
+
+
 STUDIES: dict[str, Study] = {
-    "main": Study(
-        {
-            "Random": {"system": "random"},
-            "Majority intention": {"system": "majority"},
-            INT_RA: {},
-            "Oracle intention": {"system": "oracle"},
-        }
+    "main": Study(_main()),
+    "tuning": Study(
+        {f"{label}, {rate:g}": tuned(label, rate) for label in _trained() for rate in LEARNING_RATES},
+        seeds=(0,),
     ),
+    "gallery": Study(_on_all_stickers(), seeds=(0,)),
     "ablations": Study({INT_RA: {}, **dict(_without())}),
     "window": Study({str(window): {"window": window} for window in range(2, 11)}),
     "attributes": Study(dict(_attribute_sets())),
@@ -117,8 +181,21 @@ STUDIES: dict[str, Study] = {
         }
     ),
 }
-WHOLE = "main"
-"""The study whose runs the reference keeps with their ranked lists and details."""
+
+
+def _answered() -> dict[str, dict]:
+    """The language models of Table II, and behind each the reading in which stickers are told with their intention."""
+    rows = {}
+    for name in LANGUAGE_MODELS:
+        asked = {"system": "text_retrieval", "query_text": "answer", "language_model": name}
+        rows |= {name: asked, f"{name}, intentions told": asked | {"gallery_text": "attributes+intention"}}
+    return rows
+
+
+ELSEWHERE: dict[str, Study] = {"language_models": Study(_answered(), seeds=(0,))}
+"""Studies that need what the default profile does not have; only asked for by name."""
+WHOLE = ("main", INT_RA)
+"""Study and configuration whose runs the reference keeps with their ranked lists and details."""
 
 
 def read_seeds(text: str) -> list[int]:
@@ -155,9 +232,10 @@ def study_configs(
         IntraError: If the study, the profile or a setting is unknown, a seed is no whole number, or the profile
             has no data set and none is given.
     """
-    if name not in STUDIES:
-        raise IntraError(unknown("study", name, STUDIES))
-    study = STUDIES[name]
+    known = STUDIES | ELSEWHERE
+    if name not in known:
+        raise IntraError(unknown("study", name, known))
+    study = known[name]
     if seeds is None:
         seeds = study.seeds
     elif isinstance(seeds, str):
@@ -174,13 +252,26 @@ def study_configs(
 
 
 def distinct_configs(
-    names: Sequence[str], profile: str = "mini", seeds: Seeds = None, dataset: str | None = None
+    names: Sequence[str],
+    profile: str = "mini",
+    seeds: Seeds = None,
+    dataset: str | None = None,
+    labels: Sequence[str] = (),
 ) -> dict[RunConfig, str]:
-    """The configs of several studies, each once, with what it is called in the first study that has it."""
+    """The configs of several studies, each once, with what it is called in the first study that has it.
+
+    Raises:
+        IntraError: See `study_configs`; or if none of the studies has a configuration of `labels`.
+    """
+    studies = {name: study_configs(name, profile, seeds, dataset) for name in names}
+    every = {label for study in studies.values() for label in study}
+    for label in labels:
+        if label not in every:
+            raise IntraError(unknown("configuration", label, every))
     distinct: dict[RunConfig, str] = {}
-    for name in names:
-        for label, configs in study_configs(name, profile, seeds, dataset).items():
-            for config in configs:
+    for name, study in studies.items():
+        for label, configs in study.items():
+            for config in configs if label in labels or not labels else ():
                 distinct.setdefault(config, f"{name} {label} seed {config.seed}")
     return distinct
 
@@ -252,7 +343,8 @@ def accept_records(names: Sequence[str], report: Report, profile: str = "mini") 
         path = fresh / RUNS / run_name(config)
         if read_record(path).content["inputs"] != inputs(config):
             raise IntraError(f"{path}: was made by other code or data; run `make reproduce` first")
-    whole = distinct_configs([WHOLE], profile)
+    study, label = WHOLE
+    whole = distinct_configs([study], profile, labels=[label])
     with written_whole(RECORDS / profile) as folder:
         for config in configs:
             run = Path(RUNS, run_name(config))
@@ -281,6 +373,7 @@ def run_study(
     workers: int = 1,
     engine: str = "local",
     address: str | None = None,
+    labels: Sequence[str] = (),
 ) -> list[Record]:
     """Make every run of one or several studies that `root` lacks; this process alone writes records.
 
@@ -294,6 +387,7 @@ def run_study(
         workers: See `engines.opened`.
         engine: See `engines.opened`.
         address: See `engines.opened`.
+        labels: Only these configurations of the studies; all by default.
 
     Returns:
         One record a config that differs, in the order of the studies.
@@ -301,7 +395,7 @@ def run_study(
     from intra.running import config_root, on_record
 
     names = [names] if isinstance(names, str) else names
-    configs = distinct_configs(names, profile, seeds, dataset)
+    configs = distinct_configs(names, profile, seeds, dataset, labels)
     records: dict[RunConfig, Record] = {}
     for config in configs:
         if record := on_record(config, root):
@@ -314,7 +408,7 @@ def run_study(
                 records[config] = record
                 report(_line(len(records), configs, record, f"{sum(record.content['seconds'].values()):.1f} s"))
     first = next(iter(configs))
-    if WHOLE in names:
+    if WHOLE[0] in names:
         _check_data(first, config_root(first, root) / CHECKS)
     return [records[config] for config in configs]
 
@@ -334,7 +428,7 @@ def _make(engine: Engine, configs: list[RunConfig], root: Path) -> Iterator[tupl
 def _encoded(config: RunConfig) -> tuple[str, ...]:
     """The settings that decide what has to be encoded; others only take parts of it."""
     always = ("dataset", "profile", "context_encoding", "tuned_layers", "description_units", "knowledge")
-    return (*always, "window") if config.context_encoding == "sequence" else always
+    return always if config.context_encoding == "utterances" else (*always, "window")
 
 
 def _line(number: int, configs: Mapping[RunConfig, str], record: Record, took: str) -> str:

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from intra.config import RunConfig
+from intra.data.schema import Conversation, Utterance
 from intra.features import Features, Gallery, Partition, Queries
+from intra.generation.attributes import StickerAttributes
 from intra.paths import ROOT
+from intra.vectors import Standardiser
 
 SMOKE_SEEDS = (0, 1)
 
@@ -22,7 +25,7 @@ def toy_features(
     The stickers of a split take the intentions in turn, so every query has relevant ones; sticker 1 of each
     split has no description at all.
     """
-    rng = np.random.default_rng(seed)
+    rng, more = np.random.default_rng(seed), np.random.default_rng((seed, 1))
     looks = 2 * rng.normal(size=(intentions, region_width))
     words = rng.normal(size=(intentions, text_width))
 
@@ -42,6 +45,7 @@ def toy_features(
                 text.astype(np.float32),
                 shown[sent],
                 sent,
+                **told_words(text, more),
             ),
             Gallery(
                 tuple(f"{split}-s{n:03}" for n in range(stickers)),
@@ -50,12 +54,38 @@ def toy_features(
                 described,
                 np.eye(intentions, dtype=bool)[shown],
                 vision.mean(axis=1).astype(np.float32),
+                more.normal(size=(stickers, text_width)).astype(np.float32),
+                attributes=tuple(StickerAttributes(gesture=(f"手{number}",)) for number in range(stickers)),
             ),
             relevant,
         )
 
     labels = rng.normal(size=(intentions, text_width)).astype(np.float32)
-    return Features(labels, partition("train"), partition("valid"), partition("test"))
+    return Features(
+        labels,
+        partition("train"),
+        partition("valid"),
+        partition("test"),
+        context_scale=Standardiser(np.outer([1.0, -1.0], np.ones(text_width))),
+        word_embeddings=(more.normal(size=(21, text_width)) * (np.arange(21) > 0)[:, None]).astype(np.float32),
+    )
+
+
+def told_words(text, rng) -> dict:
+    """Two utterances of three noisy words each, for systems that read words or conversations."""
+    shape = (len(text), 2, 3)
+    vectors = (text[:, None, None] + rng.normal(size=(*shape, text.shape[1]))).astype(np.float16)
+    said = (Utterance("ann", "去吗"), Utterance("bob", "好的"))
+    return {
+        "parts": vectors,
+        "words": rng.integers(1, 21, size=shape).astype(np.int32),
+        "speakers": np.tile([1, 0], (len(text), 1)),
+        "masked": np.stack([vectors, vectors]),
+        "masked_places": np.arange(3) == np.zeros((2, *shape)),
+        "conversations": tuple(
+            Conversation(str(n), "test", said, "bob", "reply", "s", "joy") for n in range(len(text))
+        ),
+    }
 
 
 @pytest.fixture(name="toy_features")

@@ -5,8 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from intra.config import RunConfig
+from intra.data.reader import config_dataset
+from intra.features import build_features
 from intra.metrics import METRICS, expected_by_chance, rank_candidates
-from intra.models.controls import Majority, Oracle, Random
+from intra.models.controls import BlindReader, Majority, Oracle, Prior, Random
 from intra.training import partition_map
 
 pytest_plugins = ["helpers"]
@@ -107,3 +110,25 @@ def test_random_is_decided_by_its_seed(toy, toy_config):
     assert np.array_equal(one, Random(toy_config, toy).score(queries, gallery))
     assert not np.array_equal(one, Random(toy_config.with_changes(seed=1), toy).score(queries, gallery))
     assert len(np.unique(one)) == one.size
+
+
+def test_prior_orders_by_the_shares_of_training(toy, toy_config):
+    train = with_intentions(toy.train, queries=[2, 2, 2, 0, 0, 1])
+    prior = Prior(toy_config, toy)
+    prior.fit(replace(train, queries=replace(train.queries, ids=train.queries.ids[:6])), toy.valid)
+    test = with_intentions(toy.test, gallery=[{0}, {1}, {2}, {3}, {0, 1}, *[set()] * 7])
+    scores = prior.score(test.queries, test.gallery)
+    assert scores[0, :6] == pytest.approx(np.array([2, 1, 3, 0, 3, 0]) / 6)
+    assert (scores == scores[0]).all()
+
+
+def test_blind_reader_follows_the_second_reading(cache, tmp_path):
+    config = RunConfig.of_profile("smoke", system="blind_reader")
+    features = build_features(config, tmp_path)
+    queries, gallery = features.test.queries, features.test.gallery
+    scores = BlindReader(config, features).score(queries, gallery)
+    intentions = config_dataset(config).intentions
+    for row, conversation in enumerate(queries.conversations):
+        assert conversation.second_reading
+        column = intentions.index(conversation.second_reading)
+        assert (scores[row] == gallery.intentions[:, column]).all()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from intra import config, features
+from intra import config, features, vectors
 from intra.components import Components
 from intra.config import RunConfig
 from intra.data import reader
@@ -127,7 +127,7 @@ def test_other_code_of_the_encoders_is_another_array(own_cache, monkeypatch):
     asked = []
 
     def digest_of(digest):
-        monkeypatch.setattr(features, "code_digest", lambda patterns: asked.append(patterns) or digest)
+        monkeypatch.setattr(vectors, "code_digest", lambda patterns: asked.append(patterns) or digest)
 
     for number, digest in enumerate(["one", "two"]):
         digest_of(digest)
@@ -135,11 +135,11 @@ def test_other_code_of_the_encoders_is_another_array(own_cache, monkeypatch):
     for number, digest in enumerate(["one", "two"]):  # both are kept
         digest_of(digest)
         assert cached(["a"], forbidden).tolist() == [number]
-    assert set(asked) == {features.ENCODING_CODE}
+    assert set(asked) == {vectors.ENCODING_CODE}
 
 
 def test_the_code_of_the_encoders_is_all_that_encodes():
-    named = {path.relative_to(PACKAGE).as_posix() for glob in features.ENCODING_CODE for path in PACKAGE.glob(glob)}
+    named = {path.relative_to(PACKAGE).as_posix() for glob in vectors.ENCODING_CODE for path in PACKAGE.glob(glob)}
     encoders = {f"encoders/{path.name}" for path in (PACKAGE / "encoders").glob("*.py")}
     assert named == encoders | {"data/pictures.py"}
 

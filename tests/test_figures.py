@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib import font_manager
 from PIL import Image
+from scipy.optimize import minimize
 
 from intra import figures
 from intra.data import Sticker, load_dataset
@@ -255,3 +256,92 @@ def test_the_style_has_chinese_glyphs():
     path = Path(font_manager.findfont("Noto Sans SC", fallback_to_default=False))
     font = font_manager.get_font(str(path))
     assert all(font.get_char_index(ord(c)) for c in "悲痛如释重负，！Aé1")
+
+
+def named_ends(axes):
+    """Text of each name beside the axes, and the height in data that its line starts from."""
+    low, high = axes.get_ylim()
+    return {text.get_text(): pytest.approx(low + (high - low) * text.xy[1]) for text in axes.texts}
+
+
+def test_precision_recall_curves_name_few_and_show_all():
+    curves = pd.DataFrame(
+        {"a": [40, 20], "b": [39, 10], "c": [30, 30], "chance": [10, 5]}, pd.Index([0, 100], name="recall")
+    )
+    (axes,) = figures.precision_recall_curves(curves, ["a", "b"]).axes
+    drawn = [(line.get_ydata().tolist(), line.get_color(), line.get_linestyle()) for line in axes.lines]
+    grey, first, second, chance = drawn
+    assert [own[0] for own in drawn] == [[30, 30], [40, 20], [39, 10], [10, 5]]
+    assert (first[1], second[1], chance[2]) == (*figures.HIGHLIGHTS[:2], "--") and grey[1] not in figures.HIGHLIGHTS
+    assert named_ends(axes) == {"a": 40, "b": 39, "chance": 10}
+    assert [text.get_color() for text in axes.texts] == [first[1], second[1], chance[1]]
+    assert axes.texts[0].xyann[1] - axes.texts[1].xyann[1] == pytest.approx(0.05)  # the names do not touch
+    assert all(text.xyann[0] < 0 for text in axes.texts)
+    assert axes.get_ylim() == (0, pytest.approx(42))
+
+
+def test_values_are_spread_by_as_little_as_possible():
+    rng = np.random.default_rng(0)
+    assert figures.spread([0.5, 0.1, 0.9], 0.2).tolist() == pytest.approx([0.5, 0.1, 0.9])
+    assert figures.spread([0.5, 0.5, 0.9], 0.2).tolist() == pytest.approx([0.4, 0.6, 0.9])
+    assert figures.spread([0.5, 0.5, 0.5], 0.2).tolist() == pytest.approx([0.3, 0.5, 0.7])
+    for _ in range(20):
+        values = rng.random(6)
+        found = figures.spread(values, 0.2)
+        order = np.argsort(values)
+        apart = {"type": "ineq", "fun": lambda places, order=order: np.diff(places[order]) - 0.2}
+        least = minimize(lambda p, values=values: ((p - values) ** 2).sum(), values, constraints=apart, method="SLSQP")
+        assert found == pytest.approx(least.x, abs=1e-4)
+
+
+@pytest.fixture
+def of_groups():
+    index = pd.MultiIndex.from_product([["reply (3)", "supplement (2)"], ["x", "y"]], names=["group", "configuration"])
+    columns = pd.MultiIndex.from_product([["hit@1", "mAP"], ["mean", "low", "high"]])
+    values = [[10, 8, 13, 20, 15, 21], [30, 25, 31, 40, 39, 45], [50, 45, 52, 60, 58, 66], [70, 60, 75, 80, 78, 81]]
+    return pd.DataFrame(values, index, columns)
+
+
+def test_group_points_show_both_groups_on_one_row(of_groups):
+    chance = pd.DataFrame({"hit@1": [4, 5], "mAP": [6, 7]}, ["reply (3)", "supplement (2)"])
+    figure = figures.group_points(of_groups, ["hit@1", "mAP"], chance)
+    expected = {"hit@1": ([[10, 30], [50, 70]], [4, 5]), "mAP": ([[20, 40], [60, 80]], [6, 7])}
+    for axes, (metric, (means, lines)) in zip(figure.axes, expected.items(), strict=True):
+        assert axes.get_title() == metric
+        shown = [container[0] for container in axes.containers]
+        assert [points.get_xdata().tolist() for points in shown] == means
+        assert [np.round(points.get_ydata()).tolist() for points in shown] == [[0, 1]] * 2
+        assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"] == lines
+    (bars,) = figure.axes[0].containers[0][2]
+    assert [segment[:, 0].tolist() for segment in bars.get_segments()] == [[8, 13], [25, 31]]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["x", "y"]
+    assert figure.axes[0].yaxis_inverted()
+    entries = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert entries == {name for group in chance.index for name in (group, f"chance, {group}")}
+
+
+def test_a_group_heat_map_has_a_row_a_group():
+    means = pd.DataFrame({"x": [10.0, 20.0, 0.0], "y": [30.0, 40.0, 5.0]}, ["joy (9)", "grief (3)", "fear (2)"])
+    axes, colours = figures.group_heat_map(means, "mAP (%)").axes
+    (mesh,) = axes.collections
+    assert np.asarray(mesh.get_array()).reshape(3, 2).tolist() == means.to_numpy().tolist()
+    assert mesh.get_clim() == (0, 40)
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(means.index)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["x", "y"]
+    assert colours.get_ylabel() == "mAP (%)"
+
+
+def test_gallery_curves_end_with_their_names(of_groups):
+    frame = of_groups.set_axis(pd.MultiIndex.from_product([["x", "y"], [50, 500]], names=["configuration", "size"]))
+    chance = pd.DataFrame({"hit@1": [4, 2], "mAP": [6, 3]}, [50, 500])
+    figure = figures.gallery_curves(frame, ["hit@1", "mAP"], chance, ["y"])
+    expected = {"hit@1": [[10, 30], [50, 70], [4, 2]], "mAP": [[20, 40], [60, 80], [6, 3]]}
+    for axes, (metric, lines) in zip(figure.axes, expected.items(), strict=True):
+        assert axes.get_title() == metric
+        assert [list(line.get_ydata()) for line in axes.lines] == lines
+        assert axes.lines[1].get_color() == figures.HIGHLIGHTS[0] != axes.lines[0].get_color()
+        assert named_ends(axes) == {"y": lines[1][-1], "chance": lines[2][-1]}
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["50", "500"]
+    (band,) = figure.axes[0].collections
+    heights = set(band.get_paths()[0].vertices[:, 1])
+    assert heights == {45, 52, 60, 75}

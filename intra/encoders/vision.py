@@ -23,6 +23,8 @@ STICKER_VIT_WEIGHTS = FOLDER / "sticker-vit.safetensors"
 TINY_VIT = FOLDER / "tiny-vit.json"
 HALF = (0.5, 0.5, 0.5)
 """Mean and deviation of the channels that bring pixels to [-1, 1]."""
+Pixels = Callable[[list[Image.Image]], np.ndarray]
+"""From N RGB pictures to what a tower reads, shape (N, 3, H, W), float32."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,27 @@ class VisionEncoder(Protocol):
 
     name: str
     """With the digest of the weights; goes into cache keys and records."""
+    centred_texts: bool
+    """Whether the mean was subtracted from the text vectors that the joint space was learned with."""
 
     def encode(self, images: Sequence[Path]) -> ImageFeatures:
         """Features of each picture, in order."""
 
+    def token_states(self, images: Sequence[Path], layers: int) -> np.ndarray:
+        """Token vectors that enter the last so many layers, class token first: shape (N, P + 1, w), float32.
+
+        Raises:
+            IntraError: If there are not so many layers, here as below.
+        """
+
+    def last_layers(self, count: int):
+        """A copy of these layers, to be trained: from such token vectors to `ImageFeatures.pooled`."""
+
 
 class OpenClipVisionEncoder:
     """A ViT of an open_clip model configuration, with weights from a local file."""
+
+    centred_texts = True  # see `pretraining.texts`
 
     def __init__(self, configuration: Path, weights: Path | None = None, batch_size: int = 32):
         """Keep the paths; the model is built at the first call.
@@ -76,17 +92,24 @@ class OpenClipVisionEncoder:
 
     def encode(self, images: Sequence[Path]) -> ImageFeatures:
         """See `VisionEncoder.encode`."""
-        size = json.loads(self.configuration.read_text())["vision_cfg"]["image_size"]
+        return encode_pictures(self.model(), self._pixels, images, self.batch_size, self.name)
 
-        def pixels(pictures: list[Image.Image]) -> np.ndarray:
-            return as_pixels(pictures, size)
+    def token_states(self, images: Sequence[Path], layers: int) -> np.ndarray:
+        """See `VisionEncoder.token_states`."""
+        blocks = last_blocks(self.model(), layers, self.name)
+        return encode_states(self.model(), blocks[0], self._pixels, images, self.batch_size, self.name)
 
-        return encode_pictures(self.model(), pixels, images, self.batch_size, self.name)
+    def last_layers(self, count: int):
+        """See `VisionEncoder.last_layers`."""
+        from intra.encoders.blocks import LastBlocks
+
+        return LastBlocks(last_blocks(self.model(), count, self.name), self.model())
+
+    def _pixels(self, pictures: list[Image.Image]) -> np.ndarray:
+        return as_pixels(pictures, self.model().image_size[0])
 
 
-def encode_pictures(
-    tower, pixels: Callable[[list[Image.Image]], np.ndarray], images: Sequence[Path], batch_size: int, name: str
-) -> ImageFeatures:
+def encode_pictures(tower, pixels: Pixels, images: Sequence[Path], batch_size: int, name: str) -> ImageFeatures:
     """Run a visual tower over picture files.
 
     Args:
@@ -102,16 +125,75 @@ def encode_pictures(
     """
     import torch
 
-    device = next(tower.parameters()).device
     regions, classes, pooled = [], [], []
     with torch.inference_mode(), _class_tokens(tower) as seen:
-        for start in tqdm(range(0, len(images), batch_size), desc=name, delay=2, disable=None):
-            batch = [open_picture(path) for path in images[start : start + batch_size]]
-            one, tokens = tower(torch.from_numpy(pixels(batch)).to(device))
+        for batch in _batches(tower, pixels, images, batch_size, name):
+            one, tokens = tower(batch)
             pooled.append(one.float().cpu().numpy())
             regions.append(tokens.float().cpu().numpy())
             classes.append(seen.pop().float().cpu().numpy())
     return ImageFeatures(np.concatenate(regions), np.concatenate(classes), np.concatenate(pooled))
+
+
+def encode_states(tower, block, pixels: Pixels, images: Sequence[Path], batch_size: int, name: str) -> np.ndarray:
+    """Run a visual tower over picture files, for what enters one of its blocks.
+
+    Args:
+        tower: See `encode_pictures`, also for what follows the block.
+        block: One of the tower's blocks.
+        pixels: From RGB pictures to an array (N, 3, H, W).
+        images: Picture files.
+        batch_size: Pictures a forward pass.
+        name: Shown beside the progress.
+
+    Returns:
+        Token vectors, class token first, shape (N, P + 1, w), float32.
+    """
+    import torch
+
+    states = []
+    hook = block.register_forward_pre_hook(lambda _, inputs: states.append(inputs[0].float().cpu().numpy()))
+    try:
+        with torch.inference_mode():
+            for batch in _batches(tower, pixels, images, batch_size, name):
+                tower(batch)
+    finally:
+        hook.remove()
+    return np.concatenate(states)
+
+
+def last_blocks(tower, count: int, name: str):
+    """The last blocks of a visual tower that projects its class token.
+
+    Args:
+        tower: An `open_clip` VisionTransformer.
+        count: How many.
+        name: Of the encoder, for messages.
+
+    Returns:
+        A module of these blocks, in order, that shares its weights with the tower.
+
+    Raises:
+        IntraError: If it has not so many, or projects something else.
+    """
+    from torch import nn
+
+    blocks = tower.transformer.resblocks
+    if tower.attn_pool is not None or tower.pool_type != "tok":
+        raise IntraError(f"tuned_layers: {name} pools its tokens, expected a ViT that projects its class token")
+    if count > len(blocks):
+        raise IntraError(f"tuned_layers is {count}, but {name} has {len(blocks)} layers")
+    return nn.Sequential(*blocks[-count:])
+
+
+def _batches(tower, pixels: Pixels, images: Sequence[Path], batch_size: int, name: str) -> Iterator:
+    """Pixels of the pictures, batch by batch, on the tower's device."""
+    import torch
+
+    device = next(tower.parameters()).device
+    for start in tqdm(range(0, len(images), batch_size), desc=name, delay=2, disable=None):
+        batch = [open_picture(path) for path in images[start : start + batch_size]]
+        yield torch.from_numpy(pixels(batch)).to(device)
 
 
 @contextmanager

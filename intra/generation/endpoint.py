@@ -1,4 +1,4 @@
-"""Attributes from an OpenAI-compatible server: vLLM, Ollama, `transformers serve` or a hosted model (Eq. 7)."""
+"""Models behind an OpenAI-compatible server: vLLM, Ollama, `transformers serve` or a hosted model."""
 
 import base64
 import io
@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from intra.data.pictures import bounded, open_picture
 from intra.data.schema import Sticker
@@ -17,11 +18,12 @@ ADDRESS, MODEL, KEY = "INTRA_ENDPOINT", "INTRA_ENDPOINT_MODEL", "INTRA_ENDPOINT_
 """Environment variables: base address (it mostly ends in /v1), model as the server names it, and key if it asks one."""
 
 
-class EndpointAttributes:
-    """The conversation of Fig. 4 with a model behind a server, at temperature 0, pictures as data addresses.
+class RefusedError(IntraError):
+    """A server that refuses what it is asked."""
 
-    Stickers are asked about one after the other, and each is handed on when its four answers are there.
-    """
+
+class Endpoint:
+    """A model that answers in conversations, at temperature 0."""
 
     def __init__(self, address: str, model: str, key: str = "", timeout: float = 120, retries: int = 6):
         """Keep the arguments; nothing is asked yet.
@@ -46,7 +48,7 @@ class EndpointAttributes:
         self.address, self.model, self.key, self.timeout, self.retries = address, model, key, timeout, retries
 
     @classmethod
-    def from_environment(cls) -> "EndpointAttributes":
+    def from_environment(cls) -> Self:
         """The endpoint that the environment names.
 
         Raises:
@@ -55,35 +57,35 @@ class EndpointAttributes:
         return cls(*(os.environ.get(variable, "") for variable in (ADDRESS, MODEL, KEY)))
 
     @property
-    def name(self) -> str:
-        """Model, prompt and the decoding that is asked for; a server tells neither revision nor settings of its own."""
+    def label(self) -> str:
+        """The model; a server tells neither its revision nor settings of its own."""
         # a server of a local folder wants the folder's path as the model's name
         label = Path(self.model).name if Path(self.model).is_absolute() else self.model
-        return f"{label}@endpoint/{PROMPT_VERSION}/greedy-{ANSWER_TOKENS}"
+        return f"{label}@endpoint"
 
-    def describe(self, stickers: Sequence[Sticker]) -> Iterator[StickerAttributes]:
-        """See `AttributeSource.describe`.
+    def reply(self, conversation: Conversation, max_tokens: int, **decoding) -> str:
+        """The model's next answer.
+
+        Args:
+            conversation: Messages so far.
+            max_tokens: Most tokens of the answer.
+            **decoding: Further fields of the request.
 
         Raises:
-            IntraError: If a picture cannot be read, or the server gives no answer.
+            RefusedError: If the server refuses the request as such (status 400).
+            IntraError: If it gives no answer.
         """
-        for sticker in stickers:
-            picture = {"type": "image_url", "image_url": {"url": data_address(sticker.image)}}
-            (answers,) = interview([picture], lambda conversations: [self._reply(one) for one in conversations])
-            yield StickerAttributes.read(answers)
-
-    def _reply(self, conversation: Conversation) -> str:
-        """The server's next answer."""
         import openai
 
         try:
             completion = self._client.chat.completions.create(
-                model=self.model, messages=conversation, temperature=0, max_tokens=ANSWER_TOKENS
+                model=self.model, messages=conversation, temperature=0, max_tokens=max_tokens, **decoding
             )
             text = completion.choices[0].message.content or ""
             return text.encode("utf-8", "replace").decode()  # a store cannot hold half a surrogate pair
         except openai.OpenAIError as error:
-            raise IntraError(f"{self.address}: {self._explain(error)}; run again to go on from here") from None
+            kind = RefusedError if isinstance(error, openai.BadRequestError) else IntraError
+            raise kind(f"{self.address}: {self._explain(error)}; run again to go on from here") from None
         except (ValueError, TypeError, AttributeError, LookupError):  # the client does not check what it is sent
             raise IntraError(
                 f"{self.address}: the answer is no chat completion; check that {ADDRESS} is the base address of an "
@@ -115,6 +117,31 @@ class EndpointAttributes:
         return openai.OpenAI(
             base_url=self.address, api_key=self.key or "none", timeout=self.timeout, max_retries=self.retries
         )
+
+
+class EndpointAttributes(Endpoint):
+    """The conversation of Fig. 4 with a model behind a server, pictures as data addresses (Eq. 7).
+
+    Stickers are asked about one after the other, and each is handed on when its four answers are there.
+    """
+
+    @property
+    def name(self) -> str:
+        """Model, prompt and the decoding that is asked for."""
+        return f"{self.label}/{PROMPT_VERSION}/greedy-{ANSWER_TOKENS}"
+
+    def describe(self, stickers: Sequence[Sticker]) -> Iterator[StickerAttributes]:
+        """See `AttributeSource.describe`.
+
+        Raises:
+            IntraError: If a picture cannot be read, or the server gives no answer.
+        """
+        for sticker in stickers:
+            picture = {"type": "image_url", "image_url": {"url": data_address(sticker.image)}}
+            (answers,) = interview(
+                [picture], lambda conversations: [self.reply(c, ANSWER_TOKENS) for c in conversations]
+            )
+            yield StickerAttributes.read(answers)
 
 
 def data_address(path: Path) -> str:

@@ -9,7 +9,9 @@ from torch.nn import functional
 from intra.components import Components
 from intra.config import RunConfig
 from intra.errors import IntraError
-from intra.features import Features, Queries, Standardiser
+from intra.features import Features, Queries
+from intra.models.trained import seeded
+from intra.vectors import Standardiser
 
 
 class ContextModel(nn.Module, ABC):
@@ -102,13 +104,16 @@ class JoinedContext(_FromParts):
 
 
 def context_model(config: RunConfig, features: Features) -> ContextModel:
-    """The context model that a config names.
+    """The context model that a config names, with weights drawn from the config's seed.
+
+    It leaves the random state as it was, so that other weights do not depend on it.
 
     Raises:
         IntraError: If the text encoder has not so many layers, or its width does not fit the heads.
     """
-    if joined := joined_context(config, features.label_features.shape[1]):
-        return joined
+    with seeded(config.seed):
+        if joined := joined_context(config, features.label_features.shape[1]):
+            return joined
     if config.tuned_layers:
         layers = Components(config.profile).text.last_layers(config.tuned_layers)
         return TunedContext(layers, features.context_scale)

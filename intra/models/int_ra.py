@@ -10,7 +10,7 @@ from intra.losses import NEGATIVES, RETRIEVAL_LOSSES, intention_loss
 from intra.models.context import ContextModel, FrozenContext, context_model
 from intra.models.intention import QUERIES, IntentionPredictor
 from intra.models.relation import sticker_model
-from intra.models.trained import TrainedSystem, gallery_tensors
+from intra.models.trained import TrainedSystem, gallery_tensors, seeded
 from intra.training import Batch, Fit, fit
 
 
@@ -79,12 +79,9 @@ class IntRASystem(TrainedSystem):
     def __init__(self, config: RunConfig, features: Features):
         """Build the model with weights drawn from the config's seed."""
         region_width = features.train.gallery.region_features.shape[2]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            labels = torch.from_numpy(features.label_features)
-            context = context_model(config, features)
-            torch.manual_seed(config.seed)  # the other weights do not depend on the context model
-            super().__init__(config, IntRA(labels, region_width, config, context))
+        labels = torch.from_numpy(features.label_features)
+        with seeded(config.seed):
+            super().__init__(config, IntRA(labels, region_width, config, context_model(config, features)))
 
     def fit(self, train: Partition, valid: Partition) -> Fit:
         """Minimise lambda_1 L_ret + lambda_2 L_int (Section IV-C)."""

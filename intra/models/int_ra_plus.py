@@ -18,7 +18,7 @@ from intra.losses import intention_loss
 from intra.models.context import ContextModel, FrozenContext, context_model
 from intra.models.intention import IntentionPredictor
 from intra.models.relation import sticker_model
-from intra.models.trained import TrainedSystem, gallery_tensors
+from intra.models.trained import TrainedSystem, gallery_tensors, seeded
 from intra.training import Batch, Fit, fit
 
 SHARES = {
@@ -88,10 +88,8 @@ class IntRAPlusSystem(TrainedSystem):
         """Build the model with weights drawn from the config's seed."""
         intentions, text_width = features.label_features.shape
         region_width = features.train.gallery.region_features.shape[2]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with seeded(config.seed):
             context = context_model(config, features)
-            torch.manual_seed(config.seed)  # the other weights do not depend on the context model
             super().__init__(config, IntRAPlus(text_width, region_width, intentions, config, context))
 
     def fit(self, train: Partition, valid: Partition) -> Fit:

@@ -39,7 +39,7 @@ from intra.config import RunConfig
 from intra.features import Features, Gallery, Partition, Queries
 from intra.losses import FIRST_SCALE, LARGEST_SCALE
 from intra.models.context import ContextModel, context_model
-from intra.models.trained import TrainedSystem
+from intra.models.trained import TrainedSystem, seeded
 from intra.training import Batch, Fit, fit
 
 TERMS = 4
@@ -196,10 +196,8 @@ class ReleasedIntRA(TrainedSystem):
         self.calls = 0
         intentions, text_width = features.label_features.shape
         image_width = features.train.gallery.class_features.shape[1]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with seeded(config.seed):
             context = context_model(config, features)
-            torch.manual_seed(config.seed)  # the other weights do not depend on the context model
             super().__init__(config, ReleasedModel(text_width, image_width, intentions, config.width, context))
 
     def fit(self, train: Partition, valid: Partition) -> Fit:

@@ -9,9 +9,9 @@ import torch
 from intra.components import Components
 from intra.config import ATTRIBUTE_KEYS, RunConfig
 from intra.data.intentions import INTENTIONS
-from intra.features import Standardiser
 from intra.models.context import ContextModel, TunedContext, joined_context
 from intra.models.int_ra import IntRA
+from intra.vectors import Standardiser
 
 _PARTS = {
     "context": ("places of knowledge and utterances", "Eq. 3", "(window + 1, h), added to their weights"),
