@@ -3,6 +3,8 @@
 All is computed from records. No torch here.
 """
 
+import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
@@ -13,20 +15,21 @@ import pandas as pd
 from intra.comparisons import JUDGED_BY, LEVEL, NOT_PRINTED, difference_cells, found
 from intra.data.schema import Dataset
 from intra.errors import IntraError
-from intra.evaluation import bootstrap_interval
+from intra.evaluation import MATCHES, bootstrap_interval
 from intra.identity import WITH_INTENTION, in_groups
 from intra.metrics import METRICS, expected_by_chance
-from intra.paths import RECORDS, ROOT
+from intra.paths import RECORDS
 from intra.records import RUN, Record
 from intra.tables import Labelled, by_chance, per_query, results, with_intervals
 
+PLANTED = RECORDS / "planted.json"
 RECALLS = np.linspace(0, 1, 101)
 CHANCE = "chance"
 SIZES = (50, 124, 500, 1025)
 """Galleries of the curve: a small one, those of the test split and of all splits, and one between."""
 POWER = 0.8
 HERE, PAPER = "here", "paper, another data set"
-NOT_RUN, NOT_KEPT = "not run here", "not kept"
+NOT_RUN = "not run here"
 ABLATIONS = "Ablation study"
 """The group of Table II that has a page of its own, except for its first row, the whole model."""
 PRINTED_GROUPS = {
@@ -412,14 +415,34 @@ def versus(differences: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_links(study: Labelled) -> str:
-    """A Markdown list of the ranked lists that the reference holds, one line a configuration; links from a notebook."""
-    lines = []
-    for label, records in study.items():
-        paths = {record.seed: record.path / RUN for record in records}
-        links = [
-            f"[seed {seed}](../{path.relative_to(ROOT).as_posix()})"
-            for seed, path in paths.items()
-            if path.is_relative_to(RECORDS) and path.exists()
-        ]
-        lines.append(f"- {label}: {', '.join(links) or NOT_KEPT}")
-    return "\n".join(lines)
+    """A Markdown list of the ranked lists that a build puts beside its pages, as seen from a notebook's page."""
+    names = {label: run_file(label) for label in study} | {f"{match} qrels": f"{match}.qrels" for match in MATCHES}
+    # as HTML: the files are there when the pages are, not when they are rendered
+    return "\n".join(f'- <a href="../runs/{name}" download>{label}</a>' for label, name in names.items())
+
+
+def run_file(label: str) -> str:
+    """File name of the ranked lists of a row, as it can stand in an address."""
+    return re.sub(r"[^a-z0-9]+", "-", label.lower().replace("+", " plus ")).strip("-") + ".run.gz"
+
+
+# Synthetic data
+
+
+def planted_results() -> tuple[pd.DataFrame, dict[str, float]]:
+    """What `python -m intra.planted` found, in percent.
+
+    Returns:
+        One row a system and kind of supervision: hit@1 and mAP where a rule is planted and where answers are shuffled;
+        and of random orders, the mean and deviation of mAP.
+    """
+    found = json.loads(PLANTED.read_text(encoding="utf-8"))
+    rows = {}
+    for label, both in found["rows"].items():
+        system, supervision = label.split(", ")
+        rows[system.upper(), supervision] = {
+            (data, {"hit1": "hit@1"}.get(name, name)): value
+            for data, own in both.items()
+            for name, value in own.items()
+        }
+    return pd.DataFrame.from_dict(rows, orient="index"), found["chance"]

@@ -20,6 +20,7 @@ from intra import notebooks as files
 from intra.config import unknown
 from intra.errors import IntraError
 from intra.evaluation import MATCHES
+from intra.main_results import run_file
 from intra.paths import BOOK, BUILD, NOTEBOOKS, PACKAGE, RECORDS, ROOT
 
 Report = Callable[[str], None]
@@ -272,11 +273,6 @@ def _first_line(error: object) -> str:
 
 def _short(path: Path) -> Path:
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-
-
-def run_file(label: str) -> str:
-    """File name of the ranked lists of a row, as it can stand in an address."""
-    return re.sub(r"[^a-z0-9]+", "-", label.lower().replace("+", " plus ")).strip("-") + ".run.gz"
 
 
 def stage_runs(main: Mapping[str, Sequence[Any]], folder: Path) -> None:

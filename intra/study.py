@@ -120,8 +120,8 @@ _RETRIEVAL = {
 }
 """The trained systems of Table II."""
 LEARNING_RATES = (3e-4, 1e-3, 3e-3)
-"""What every trained system may choose from, on validation (study `tuning`). With 20 batches an epoch, slower ones would
-end by patience before they have learned anything."""
+"""What every trained system may choose from, on validation (study `tuning`). With 20 batches an epoch, slower ones
+would end by patience before they have learned anything."""
 TUNED: dict[str, float] = {}
 """Row to the learning rate whose runs of the study `tuning` have the best mean mAP on validation; rows that are not
 named here have the default."""

@@ -15,8 +15,8 @@ from intra.records import NO_RESULT_CODE, RESULT_CODE
 HEAVY = {"torch", "torchvision", "transformers", "open_clip", "safetensors"}
 LIGHT = (
     "agreement analysis checks claims comparisons config data.export data.importers data.importers.mod "
-    "data.importers.stickerchat data.importers.stickerint data.reader evaluation figures files metrics notebooks "
-    "paper paths pretraining readings records replystickers.design reproduce status study tables"
+    "data.importers.stickerchat data.importers.stickerint data.reader evaluation figures files identity main_results "
+    "metrics notebooks paper paths pretraining readings records replystickers.design reproduce status study tables"
 ).split()
 """Modules that the results pages, the data commands and the book driver need, on a machine that trains nothing."""
 

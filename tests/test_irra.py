@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted import planted_features, planted_result
 from torch.nn import functional
 
 from intra.config import RunConfig
@@ -23,6 +22,7 @@ from intra.models.irra import (
     vocabulary,
     word_loss,
 )
+from intra.planted import planted_features, planted_result
 
 CONFIG = RunConfig(system="irra", width=64, negatives="batch", epochs=3)
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted import planted_features, planted_result
 from torch import nn
 from torch.nn import functional
 
@@ -14,6 +13,7 @@ from intra.errors import IntraError
 from intra.models import lgur
 from intra.models.lgur import LGUR, CrossBlock, LGURSystem
 from intra.models.trained import word_vectors
+from intra.planted import planted_features, planted_result
 
 WIDTH, WORDS, REGIONS, BATCH = 16, 7, 5, 3
 

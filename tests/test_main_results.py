@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -17,6 +18,7 @@ from intra.errors import IntraError
 from intra.evaluation import bootstrap_interval, evaluate, make_run, write_run
 from intra.metrics import METRICS, average_precision, hit_at
 from intra.records import RUN, Record, write_relevance
+from intra.study import STUDIES
 from intra.tables import differences, results
 
 QUERIES, STICKERS = 8, 12
@@ -394,17 +396,20 @@ def test_differences_over_all_rows_and_metrics_share_one_correction(study):
     assert frame["mAP", "Holm p"].tolist() == [f"{p:.3f}" for p in answer.xs("mAP", level="metric")["p_holm"]]
 
 
-def test_links_lead_from_the_notebooks_to_the_ranked_lists_of_the_reference(tmp_path, monkeypatch):
-    monkeypatch.setattr(main_results, "ROOT", tmp_path)
-    monkeypatch.setattr(main_results, "RECORDS", tmp_path / "book" / "records")
-    scores = np.zeros((2, 3))
-    kept = [
-        make_record(tmp_path / "book" / "records" / "mini" / "runs" / f"x-seed{seed}", scores, seed, with_run=True)
-        for seed in (0, 3)
-    ]
-    elsewhere = [make_record(tmp_path / "elsewhere", scores, with_run=True)]
-    bare = [make_record(tmp_path / "book" / "records" / "mini" / "runs" / "bare", scores)]
-    text = main_results.run_links({"X": kept, "Y": elsewhere, "Z": bare})
-    links = [f"[seed {seed}](../book/records/mini/runs/x-seed{seed}/test.run.gz)" for seed in (0, 3)]
-    assert text.split("\n") == [f"- X: {', '.join(links)}", "- Y: not kept", "- Z: not kept"]
+def test_links_name_the_files_that_the_build_copies(study):
+    lines = main_results.run_links(study).split("\n")
+    files = [re.search('href="../runs/([^"]+)"', line)[1] for line in lines]
+    assert files[: len(study)] == list(map(main_results.run_file, study))
+    assert files[len(study) :] == ["intention.qrels", "exact.qrels"]
+
+
+def test_names_of_run_files_can_stand_in_addresses():
+    assert main_results.run_file("e5 cosine, context") == "e5-cosine-context.run.gz"
+    assert main_results.run_file("Int-RA+") == "int-ra-plus.run.gz" != main_results.run_file("Int-RA")
+    files = set(map(main_results.run_file, STUDIES["main"].configurations))
+    assert len(files) == len(STUDIES["main"].configurations)
+
+
+def test_ties_go_by_id(tmp_path):
+    kept = [make_record(tmp_path / "x", np.zeros((2, 3)))]
     assert hit_at(kept[0].relevance("exact"), 1).tolist() == [1, 0]  # ties go by id

@@ -5,34 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted import planted_features, planted_result
 from torch.nn import functional
 
 from intra.config import RunConfig
 from intra.errors import IntraError
 from intra.features import Queries
 from intra.models.mod import MARKS, MOD, MODSystem, last_places, padded, token_rows
+from intra.planted import planted_features, planted_result
 
 CONFIG = RunConfig(system="mod", negatives="batch", width=32, learning_rate=3e-3, epochs=8)
 END, START, TAG, SENDER, OTHER = range(9, 14)
 """Marks and writers behind a vocabulary of 9."""
 
 
-def spoken(features):
-    """The planted data, told by words: the last six are drawn from four that their intention alone has."""
-
-    def retold(partition):
-        rng = np.random.default_rng(len(partition.gallery.ids))
-        words = partition.queries.words.copy()
-        words[:, -1] = 1 + 4 * partition.queries.intentions[:, None] + rng.integers(4, size=words[:, -1].shape)
-        return replace(partition, queries=replace(partition.queries, words=words))
-
-    return replace(features, **{split: retold(getattr(features, split)) for split in ("train", "valid", "test")})
-
-
 @pytest.fixture(scope="module")
 def planted():
-    return spoken(planted_features())
+    return planted_features()
 
 
 @pytest.fixture(scope="module")

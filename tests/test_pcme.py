@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted import planted_features, planted_result
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn import functional
 
@@ -28,6 +27,7 @@ from intra.models.pcme import (
     squared_distances,
     uniformity,
 )
+from intra.planted import planted_features, planted_result
 
 CONFIG = RunConfig.of_profile("smoke", system="pcme", width=64)
 

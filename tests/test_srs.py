@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted import planted_features, planted_result
 from torch.nn import functional
 
 from intra.config import RunConfig
@@ -25,6 +24,7 @@ from intra.models.srs import (
     ranking_loss,
     sticker_labels,
 )
+from intra.planted import planted_features, planted_result
 
 
 def config(**changes):
