@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from intra.components import VISION_ENCODERS, Components
-from intra.encoders.clip import ClipEncoder
+from intra.components import TEXT_ENCODERS, VISION_ENCODERS, Components
+from intra.encoders.clip import ClipEncoder, ClipTextEncoder
 from intra.errors import IntraError
 
 SIZE, PATCH, WIDTH, SPACE = 32, 8, 64, 24
@@ -195,6 +195,23 @@ def test_batch_size_does_not_change_features(folder, pictures):
     assert parts.pooled == pytest.approx(whole.pooled, abs=1e-5)
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_last_layers_finish_what_enters_them(layers, folder, pictures):
+    encoder = ClipEncoder(folder, batch_size=2)
+    states = encoder.token_states(pictures, layers)
+    assert states.shape == (5, 1 + (SIZE // PATCH) ** 2, WIDTH) and states.dtype == np.float32
+    with torch.inference_mode():
+        finished = encoder.last_layers(layers)(torch.from_numpy(states)).numpy()
+    assert finished == pytest.approx(encoder.encode(pictures).pooled, abs=1e-4)
+
+
+def test_layers_that_are_not_there_are_one_line(folder, pictures):
+    encoder = ClipEncoder(folder)
+    for ask in (encoder.last_layers, lambda count: encoder.token_states(pictures, count)):
+        with pytest.raises(IntraError, match=r"tuned_layers is 3, but tiny-clip@.* has 2 layers"):
+            ask(3)
+
+
 def test_transparency_lies_on_white(folder, tmp_path):
     rng = np.random.default_rng(1)
     colours, alpha = rng.integers(0, 256, (SIZE, SIZE, 3)), rng.choice([0, 51, 255], (SIZE, SIZE, 1))
@@ -251,6 +268,35 @@ def test_cosines_are_those_that_the_model_itself_ranks_by(model, folder, picture
     assert unit[0] @ unit[1].T == pytest.approx((logits / model.logit_scale.exp()).detach().numpy(), abs=1e-4)
 
 
+def test_texts_of_a_profile_are_unit_vectors_of_the_joint_space(model, folder):
+    texts = ClipTextEncoder(ClipEncoder(folder))
+    expected = other_text(model, open_clip.SimpleTokenizer(context_length=12)(TEXTS))
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    found = texts.encode(TEXTS)
+    assert found.dtype == np.float32 and texts.dim == SPACE
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert np.array_equal(texts.encode(TEXTS, "passage"), found)
+    assert texts.name.startswith(ClipEncoder(folder).name) and texts.name != ClipEncoder(folder).name
+
+
+def test_pairs_are_one_text(folder):
+    texts = ClipTextEncoder(ClipEncoder(folder))
+    found = texts.encode_pairs(["a cat", "a cat", ""], ["", "two dogs", "two dogs"])
+    assert found == pytest.approx(texts.encode(["a cat", "a cat\ntwo dogs", "two dogs"]), abs=1e-6)
+    assert np.abs(found[0] - found[1]).max() > 1e-2
+
+
+def test_what_the_text_side_cannot_give_is_one_line(folder):
+    texts = ClipTextEncoder(ClipEncoder(folder))
+    for ask, told in (
+        (lambda: texts.token_vectors(["a"]), "gives no vector a token"),
+        (lambda: texts.last_layers(2), "tuned_layers is 2, expected 0 with the text side of .*tiny-clip"),
+    ):
+        with pytest.raises(IntraError, match=told) as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+
+
 def test_a_multilingual_text_tower(tmp_path, monkeypatch, pictures):
     """XLM-R as text tower: its configuration and tokenizer are found by name, its weights in the checkpoint."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -290,6 +336,11 @@ def test_a_multilingual_text_tower(tmp_path, monkeypatch, pictures):
         assert vector == pytest.approx(expected.numpy(), abs=1e-4)
     tokens, *_ = other_vision(model)(pixels_of(pictures))
     assert encoder.encode(pictures).regions == pytest.approx(tokens, abs=1e-4)
+    texts = TEXT_ENCODERS["clip-multilingual"]()
+    assert texts.encode(["一二三", "五"]) == pytest.approx(
+        found / np.linalg.norm(found, axis=1, keepdims=True), abs=1e-5
+    )
+    assert Components("clip").text.dim == encoder.encode(pictures).pooled.shape[1]
 
 
 # Where checkpoints come from

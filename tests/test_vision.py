@@ -196,6 +196,55 @@ def test_the_class_token_is_what_the_tower_projects(tiny, pictures):
     assert not tiny.model().ln_post._forward_hooks, "nothing is kept of later passes"
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_last_layers_finish_what_enters_them(layers, tiny, pictures):
+    states = tiny.token_states(pictures, layers)
+    assert states.shape == (7, 17, 32) and states.dtype == np.float32
+    with torch.inference_mode():
+        finished = tiny.last_layers(layers)(torch.from_numpy(states)).numpy()
+    assert finished == pytest.approx(tiny.encode(pictures).pooled, abs=1e-5)
+    assert not any(block._forward_pre_hooks for block in tiny.model().transformer.resblocks)
+
+
+def test_token_states_are_what_the_layer_below_gives(tiny, pictures):
+    batches = OpenClipVisionEncoder(TINY_VIT, batch_size=3).token_states(pictures, 1)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(as_pixels([open_picture(path) for path in pictures], 32))
+        below = tiny.model().forward_intermediates(pixels, indices=[0], output_fmt="NLC", output_extra_tokens=True)
+    (patches,), (prefix,) = below["image_intermediates"], below["image_intermediates_prefix"]
+    assert batches == pytest.approx(torch.cat([prefix, patches], dim=1).numpy(), abs=1e-5)
+    # below all layers stands the first norm, which has weight 1 and bias 0 here
+    embedded = tiny.token_states(pictures, 2)
+    assert embedded.mean(axis=2) == pytest.approx(0, abs=1e-4) and embedded.std(axis=2) == pytest.approx(1, abs=1e-2)
+
+
+def test_training_the_last_layers_leaves_the_tower_alone(tiny, pictures):
+    before = tiny.encode(pictures).pooled
+    layers, states = tiny.last_layers(1), torch.from_numpy(tiny.token_states(pictures, 1))
+    layers(states).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in layers.parameters())
+    torch.optim.SGD(layers.parameters(), lr=0.1).step()
+    assert np.abs(layers(states).detach().numpy() - before).max() > 1e-2
+    assert np.array_equal(tiny.encode(pictures).pooled, before)
+    assert all(parameter.grad is None for parameter in tiny.model().parameters())
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"), [("many", "tuned_layers is 3, but .* has 2 layers"), ("mean", "class token")]
+)
+def test_layers_that_cannot_be_tuned_are_one_line(fault, told, tiny, pictures, tmp_path):
+    encoder, count = tiny, 3
+    if fault == "mean":
+        described = json.loads(TINY_VIT.read_text())
+        described["vision_cfg"]["pool_type"] = "avg"
+        (tmp_path / "average.json").write_text(json.dumps(described))
+        encoder, count = OpenClipVisionEncoder(tmp_path / "average.json"), 1
+    for ask in (encoder.last_layers, lambda count: encoder.token_states(pictures, count)):
+        with pytest.raises(IntraError, match=told) as caught:
+            ask(count)
+        assert "\n" not in str(caught.value)
+
+
 def test_a_tower_that_pools_before_its_last_norm(pictures, tmp_path):
     """What such a tower has in the place of a class token: the mean of its patches, normalised."""
     described = json.loads(TINY_VIT.read_text())

@@ -17,7 +17,7 @@ from intra.training import Batch, Fit, fit
 from intra.vectors import Standardiser
 
 LAYERS = 2
-"""MOD has the 12 of a pretrained Chinese GPT-2. Untrained, two learn planted data in fewer passes than four."""
+"""MOD has the 12 of a pretrained Chinese GPT-2. Untrained, two learn planted data in fewer passes than one or four."""
 HEADS = 4
 POSITIONS = 512
 """Tokens of a conversation that are read, the newest: about as many as in MOD."""
@@ -93,12 +93,12 @@ class MOD(nn.Module):
         """What the four heads say of conversations (see `states`).
 
         Returns:
-            Logits of the next word wherever a word or [EOS] comes next, in the order of `next_words`, shape (N, V + 1);
+            Logits of the next word wherever the answer goes on, in the order of `next_words`, shape (N, V + 1);
             flag logits at each [TAG], in the order of `flags`, (M, 2); at the last [TAG] of each conversation the
             sticker's vector, (B, c), and its intention logits, (B, C), or None.
         """
         states, table = self.states(tokens)
-        before = states[:, :-1][self.is_word(tokens[:, 1:, 0])]
+        before = states[:, :-1][self.is_answer(tokens)[:, 1:]]
         words = functional.linear(before, table[: self.end + 1], self.word_bias)
         flags = self.flag(states[tokens[..., 0] == self.tag])
         answers = _answers(states, tokens)
@@ -109,14 +109,15 @@ class MOD(nn.Module):
         states, _ = self.states(tokens)
         return self.sticker(_answers(states, tokens))
 
-    def is_word(self, numbers: Tensor) -> Tensor:
-        """Whether a token is a word or [EOS]: what is learned to be predicted."""
-        return (numbers > 0) & (numbers <= self.end)
+    def is_answer(self, tokens: Tensor) -> Tensor:
+        """Whether a token is a word or the [EOS] of the last turn: what is learned to be predicted, (B, T), bool."""
+        numbers = tokens[..., 0]
+        turns = (numbers == self.tag).cumsum(dim=1)
+        return (turns == turns[:, -1:] - 1) & (numbers > 0) & (numbers <= self.end)
 
     def next_words(self, tokens: Tensor) -> Tensor:
-        """The words and [EOS]s of conversations, shape (N,), each the target of the state one token before."""
-        following = tokens[:, 1:, 0]
-        return following[self.is_word(following)]
+        """Words and [EOS]s of the answers, shape (N,), each the target of the state one token before."""
+        return tokens[..., 0][:, 1:][self.is_answer(tokens)[:, 1:]]
 
     def flags(self, tokens: Tensor) -> Tensor:
         """Whether a sticker goes with a turn, for each [TAG] of conversations: the last turns alone, shape (M,)."""
@@ -189,9 +190,8 @@ def padded(rows: list[Tensor]) -> Tensor:
 class MODSystem(TrainedSystem):
     """MOD (Fei et al., Towards Expressive Communication with Internet Memes, arXiv, 2021): the unified model.
 
-    The decoder is small and untrained over frozen embeddings, the words of all turns are learned and not those of
-    answers alone, every turn ends in a [TAG], no earlier turn has a sticker, and stickers' vectors are standardised.
-    Supervision `intention` adds the emotion head.
+    The decoder is small and untrained over frozen embeddings, every turn ends in a [TAG], no earlier turn has a
+    sticker, and stickers' vectors are standardised. Supervision `intention` adds the emotion head.
     """
 
     score_function = "negative distance of predicted and true vector"

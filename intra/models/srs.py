@@ -24,11 +24,10 @@ from intra.losses import NEGATIVES
 from intra.models.trained import TrainedSystem, seeded, word_vectors
 from intra.training import Batch, Fit, fit
 
-CANDIDATES = 10
-"""Stickers that a training conversation is scored with, its own among them. This and what follows: SRS's released
-code, where nothing else is said."""
+CANDIDATES = 5
+"""Stickers that a training conversation is scored with, its own among them; SRS takes 10."""
 MARGIN = 1.0
-"""By how much the own sticker is to be ahead."""
+"""By how much the own sticker is to be ahead. This and what follows are of SRS's released code, unless said."""
 SMOOTHING = 0.1
 """Of the labels of the classifiers."""
 REGIONS_SHARE = 0.4
