@@ -35,7 +35,12 @@ DECIDING = (
     "gallery",
     "train_fraction",
 )
-"""Settings that features depend on; the seed is one more where a share of the training split is drawn."""
+"""Settings that features depend on, besides those of tuned layers; the seed is one more where a share of the training
+split is drawn."""
+
+
+TUNES_PICTURES = ("clip",)
+"""Systems whose tuned layers are those of the vision encoder, too."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,8 @@ class Gallery:
     joint_features: np.ndarray
     """The vector in the joint space of picture and text, shape (G, c), float32, not normalised."""
     states: np.ndarray | None = None
-    """With tuned layers: the token vectors that enter the last layers of the vision encoder, shape (G, P + 1, w),
-    float32."""
+    """With tuned layers of `TUNES_PICTURES`: the token vectors that enter the last layers of the vision encoder, shape
+    (G, P + 1, w), float32."""
     attributes: tuple[StickerAttributes, ...] = ()
     """What is told of each sticker, for systems that read texts."""
 
@@ -149,16 +154,14 @@ def build_features(config: RunConfig, store: Path) -> Features:
         return features
     # read again for each run: too much to be kept in memory beside what other runs share
     components = Components(config.profile)
-    seen = _picture_states(config.dataset, config.profile, config.tuned_layers)
-    pictures = config_dataset(config).stickers
     tuned = {}
     for split, part in _parts(config).items():
         partition, states = getattr(features, split), _token_states(config, split, part, components, store)
-        tuned[split] = replace(
-            partition,
-            queries=replace(partition.queries, parts=states),
-            gallery=replace(partition.gallery, states=_of(part.stickers, pictures, seen)),
-        )
+        tuned[split] = replace(partition, queries=replace(partition.queries, parts=states))
+        if config.system in TUNES_PICTURES:
+            seen = _picture_states(config.dataset, config.profile, config.tuned_layers)
+            own = _of(part.stickers, config_dataset(config).stickers, seen)
+            tuned[split] = replace(tuned[split], gallery=replace(partition.gallery, states=own))
     return replace(features, **tuned)
 
 
@@ -169,7 +172,7 @@ def prepare_stickers(config: RunConfig, store: Path) -> None:
     long about `build_features`.
     """
     _picture_tokens(config.dataset, config.profile)
-    if config.tuned_layers:
+    if config.tuned_layers and config.system in TUNES_PICTURES:
         _picture_states(config.dataset, config.profile, config.tuned_layers)
     _descriptions(config.dataset, config.profile, config.description_units, store)
 

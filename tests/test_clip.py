@@ -279,6 +279,16 @@ def test_texts_of_a_profile_are_unit_vectors_of_the_joint_space(model, folder):
     assert texts.name.startswith(ClipEncoder(folder).name) and texts.name != ClipEncoder(folder).name
 
 
+def test_a_text_that_is_too_long_loses_its_first_lines(folder):
+    """Twelve places, two of them for control tokens; every word is one token."""
+    encoder = ClipEncoder(folder)
+    newest = "eight nine\nten eleven"
+    full = f"one two three four five six\n{newest}"  # ten words, which just fit
+    kept, cut, whole = encoder.encode_text([newest, f"{full} twelve", full])
+    assert cut == pytest.approx(encoder.encode_text([f"{newest} twelve"])[0], abs=1e-5)
+    assert np.abs(whole - kept).max() > 1e-2
+
+
 def test_pairs_are_one_text(folder):
     texts = ClipTextEncoder(ClipEncoder(folder))
     found = texts.encode_pairs(["a cat", "a cat", ""], ["", "two dogs", "two dogs"])

@@ -24,7 +24,7 @@ class TrainedSystem:
 
     def __init__(self, config: RunConfig, model: nn.Module):
         self.config = config
-        self.model = model.eval()
+        self.model = model.cpu().eval()  # parts of encoders may lie elsewhere; training moves it
 
     def text_features(self, queries: Queries) -> Tensor:
         """H^T of all queries, shape (Q, e), made batch by batch by the model's `context`."""
