@@ -7,7 +7,7 @@ import pandas as pd
 
 from intra.agreement import agreement
 from intra.paths import RECORDS
-from intra.records import Record, code_digest, environment
+from intra.records import Record, environment
 from intra.tables import to_myst
 
 Studies = Mapping[str, Mapping[str, Sequence[Record]]]
@@ -54,9 +54,9 @@ def status_page(reference: Studies, fresh: Studies) -> str:
         fresh: Records of this build.
     """
     shown = reference if any(_records(reference)) else fresh
-    first = next(_records(shown)).content
+    first, now = (next(_records(studies)).content for studies in (shown, fresh))
     software = {"reference": first["environment"], "this build": environment()}
-    digests = {"reference": first["inputs"]["code"], "this build": code_digest()}
+    digests = {"reference": first["inputs"]["code"], "this build": now["inputs"]["code"]}
     return _PAGE.format(
         agreement=_agreement(reference, fresh),
         seconds=to_myst(
@@ -71,7 +71,7 @@ def status_page(reference: Studies, fresh: Studies) -> str:
         ),
         software=to_myst(
             pd.DataFrame(software).fillna("").T.assign(**{"code digest": pd.Series(digests)}).T,
-            "Versions and digest of the code that results depend on",
+            "Versions, and digest of the code that the first run of the first study depends on",
             "tab-software",
             "software",
         ),
