@@ -15,6 +15,8 @@ from intra.paths import ROOT
 from intra.vectors import Standardiser
 
 SMOKE_SEEDS = (0, 1)
+SMOKE_ROWS = ("Random", "Majority intention", "Int-RA", "Oracle intention")
+"""Rows of the study `main` that the session makes: two controls, a trained system and a bound."""
 
 
 def toy_features(
@@ -120,10 +122,11 @@ def cache(session_cache, monkeypatch):
 
 @pytest.fixture(scope="session")
 def other_process(tmp_path_factory):
-    """Another process that makes the smoke study with seed 0 and an empty cache, while this one goes on."""
+    """Another process that makes the smoke rows with seed 0 and an empty cache, while this one goes on."""
     folder = tmp_path_factory.mktemp("elsewhere")
     study = "study main --profile smoke --seeds 0 --workers 2 --json"
-    command = [sys.executable, "-m", "intra.cli", *study.split()]
+    rows = [word for label in SMOKE_ROWS for word in ("--label", label)]
+    command = [sys.executable, "-m", "intra.cli", *study.split(), *rows]
     with (folder / "stdout").open("w") as stdout, (folder / "stderr").open("w") as stderr:
         process = subprocess.Popen(
             [*command, "--out", str(folder / "records")],
@@ -139,7 +142,7 @@ def other_process(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def smoke(session_cache, tmp_path_factory, other_process):
-    """Records of the study `main` with the smoke profile and two seeds.
+    """Records of `SMOKE_ROWS` of the study `main` with the smoke profile and two seeds.
 
     It starts the other process first, because both spend most of their time importing torch.
     """
@@ -147,7 +150,9 @@ def smoke(session_cache, tmp_path_factory, other_process):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTRA_CACHE", str(session_cache))
-        return run_study("main", "smoke", SMOKE_SEEDS, tmp_path_factory.getbasetemp() / "intra-records")
+        return run_study(
+            "main", "smoke", SMOKE_SEEDS, tmp_path_factory.getbasetemp() / "intra-records", labels=SMOKE_ROWS
+        )
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from intra import config, features, vectors
+from intra import config, features, vectors, words
 from intra.components import Components
 from intra.config import RunConfig
 from intra.data import reader
@@ -23,9 +23,7 @@ from intra.errors import IntraError
 from intra.evaluation import make_qrels
 from intra.features import (
     DECIDING,
-    Standardiser,
     build_features,
-    cached,
     data_attributes,
     data_knowledge,
     prepare_conversations,
@@ -33,6 +31,8 @@ from intra.features import (
     training_share,
 )
 from intra.paths import PACKAGE
+from intra.running import PREPARATIONS
+from intra.vectors import Standardiser, cached
 
 pytest_plugins = ["helpers"]
 CONFIG = RunConfig(profile="smoke")
@@ -55,7 +55,7 @@ def forgotten():
     """A function that makes this process forget what it has read and encoded."""
 
     def forget():
-        for module in (features, reader):
+        for module in (features, reader, words):
             for made in vars(module).values():
                 if isinstance(made, functools._lru_cache_wrapper):
                     made.cache_clear()
@@ -182,9 +182,8 @@ def test_tiny_bert_follows_its_vocabulary(own_cache, tmp_path, monkeypatch):
 def test_parts_of_an_unknown_profile_are_one_line_with_the_nearest_one():
     with pytest.raises(IntraError) as error:
         Components("smok")
-    assert (
-        str(error.value) == "unknown profile 'smok' (did you mean 'smoke'?); known are base, mini, paper, served, smoke"
-    )
+    known = "base, clip, mini, paper, served, smoke"
+    assert str(error.value) == f"unknown profile 'smok' (did you mean 'smoke'?); known are {known}"
 
 
 # Smoke features
@@ -588,7 +587,7 @@ def test_the_gallery_of_all_stickers(policy, split, smoke_features, store):
     assert partition.relevant.sum() > before.relevant.sum()
 
 
-# In two processes
+# In several processes
 
 
 @pytest.mark.parametrize("config", [CONFIG, UTTERANCES, CONFIG.with_changes(tuned_layers=1, description_units="token")])
@@ -615,6 +614,27 @@ def test_two_halves_prepare_everything(config, tmp_path, forgotten, no_models, m
     forgotten()
     no_models()
     build_features(config, folder)
+
+
+@pytest.mark.parametrize("system", ["mod", "irra"])
+def test_three_parts_prepare_everything_where_words_are_read(system, tmp_path, forgotten, no_models, monkeypatch):
+    """No part makes what another makes, and after all of them nothing is left to describe or encode."""
+    config = RunConfig.of_profile("smoke", system=system)
+    made = {}
+    for part, prepare in PREPARATIONS.items():
+        monkeypatch.setenv("INTRA_CACHE", str(tmp_path / part))
+        forgotten()
+        prepare(config, tmp_path / "generated")
+        made[part] = {path.name for path in (tmp_path / part / "features").iterdir()}
+    assert made.keys() == {"stickers", "conversations", "words"} and all(made.values())
+    assert len(set().union(*made.values())) == sum(map(len, made.values()))
+    for part in made:
+        shutil.copytree(tmp_path / part, tmp_path / "cache", dirs_exist_ok=True)
+    monkeypatch.setenv("INTRA_CACHE", str(tmp_path / "cache"))
+    forgotten()
+    no_models()
+    build_features(config, tmp_path / "generated")
+    assert {path.name for path in (tmp_path / "cache" / "features").iterdir()} == set().union(*made.values())
 
 
 # Data sets of the user

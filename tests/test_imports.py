@@ -10,7 +10,7 @@ import pytest
 
 import intra
 from intra.paths import PACKAGE, ROOT
-from intra.records import NO_RESULT_CODE, RESULT_CODE
+from intra.records import NO_RESULT_CODE, RESULT_CODE, system_code
 
 HEAVY = {"torch", "torchvision", "transformers", "open_clip", "safetensors"}
 LIGHT = (
@@ -65,13 +65,16 @@ def with_parents(name):
     return {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
 
 
-def closure(name, lazy=False):
-    """Everything that loading a module loads, inside the package and directly outside it."""
+def closure(name, lazy=False, registries=()):
+    """Everything that loading a module loads, inside the package and directly outside it.
+
+    What registries import, of which a run needs only one entry, is left out.
+    """
     seen, todo = set(), [name]
     while todo:
         for module in with_parents(todo.pop()) - seen:
             seen.add(module)
-            if module in FILES:
+            if module in FILES and module not in registries:
                 todo += imports(module, lazy)
     return seen
 
@@ -147,7 +150,7 @@ def test_only_the_command_line_stands_above_the_book_driver():
         ({"datasets"}, {"intra.data.export"}),
         ({"lmdb"}, {"intra.data.importers.stickerint"}),
         ({"ray"}, {"intra.engines"}),
-        ({"sklearn"}, {"intra.checks"}),
+        ({"sklearn"}, {"intra.checks", "intra.models.classifier", "intra.models.srs"}),
         ({"open_clip_train"}, {"intra.pretraining.training", "intra.pretraining.transfer"}),
     ],
 )
@@ -155,22 +158,40 @@ def test_packages_are_touched_in_one_place(packages, allowed):
     assert {name for name in FILES if outside(imports(name, lazy=True)) & packages} <= allowed
 
 
-def test_whatever_a_run_imports_is_in_the_digest_of_the_code():
-    digested = {module_name(path) for pattern in RESULT_CODE for path in PACKAGE.glob(pattern)}
-    assert all(list(PACKAGE.glob(pattern)) for pattern in (*RESULT_CODE, *NO_RESULT_CODE)), "a pattern fits no file"
-    digested -= {module_name(PACKAGE / name) for name in NO_RESULT_CODE}
-    imported = {module for module in closure("intra.running", lazy=True) if module in FILES}
+SYSTEM_MODULES = sorted(imports("intra.models") & FILES.keys())
+
+
+def test_the_registry_of_systems_names_their_modules():
+    assert {"intra.models.controls", "intra.models.int_ra", "intra.models.text_retrieval"} <= set(SYSTEM_MODULES)
+
+
+@pytest.mark.parametrize("system", SYSTEM_MODULES)
+def test_whatever_a_run_imports_is_in_the_digest_of_the_code(system):
+    patterns = system_code(system)
+    assert all(list(PACKAGE.glob(pattern)) for pattern in (*patterns, *NO_RESULT_CODE)), "a pattern fits no file"
+    assert set(RESULT_CODE) <= set(patterns)
+    left_out = {PACKAGE / name for name in NO_RESULT_CODE}
+    digested = {
+        module_name(path)
+        for pattern in patterns
+        for path in PACKAGE.glob(pattern)
+        if "*" not in pattern or path not in left_out
+    }
+    loaded = set().union(*(closure(name, lazy=True, registries={"intra.models"}) for name in ("intra.running", system)))
     harmless = {
         "intra",  # the version
         "intra.checkpoints",  # finds weights, whose digests a record keeps
         "intra.errors",
         "intra.files",  # digests, and folders that appear whole
+        "intra.models",  # names systems
+        "intra.models.system",  # says what a system is, and computes nothing
         "intra.paths",
         "intra.records",  # keeps what a run has found
         "intra.replystickers",
         "intra.replystickers.vocabulary",  # in the name of the tagger, which a record keeps
     }
-    assert imported - digested <= harmless
+    assert system in loaded & digested
+    assert {module for module in loaded if module in FILES} - digested <= harmless
 
 
 def test_only_the_pretraining_itself_needs_its_parts():

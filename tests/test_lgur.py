@@ -25,7 +25,7 @@ def planted():
 
 @pytest.fixture
 def config():
-    return RunConfig.of_profile("mini", system="lgur", width=32, epochs=1)
+    return RunConfig.of_profile("mini", system="lgur", width=64, epochs=1)
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_everything_learns_with_either_supervision(supervision, identities, plan
 
 @pytest.mark.parametrize(("supervision", "hit1", "mAP"), [("sticker", 90, 73), ("intention", 98, 97)])
 def test_planted_rule_is_found_for_new_stickers(supervision, hit1, mAP, planted, config):
-    made = config.with_changes(width=64, epochs=6, supervision=supervision)
+    made = config.with_changes(width=128, epochs=6, supervision=supervision)
     result = planted_result(LGURSystem, made, planted)
     assert result["hit1"] > hit1  # a random order reaches about 8
     assert result["mAP"] > mAP
@@ -217,7 +217,7 @@ def test_it_can_learn_a_few_conversations_by_heart(planted, config):
         ),
         relevant=queries.stickers[rows][:, None] == np.arange(len(gallery.ids)),
     )
-    system = LGURSystem(config.with_changes(width=64, epochs=40, patience=40), planted)
+    system = LGURSystem(config.with_changes(width=128, epochs=40, patience=40), planted)
     system.fit(few, few)
     own = queries.stickers[rows]
     ranked = own[system.score(few.queries, gallery)[:, own].argmax(axis=1)]
@@ -260,5 +260,5 @@ def test_one_seed_gives_the_same_scores_and_they_can_be_kept(planted, config, tm
 
 
 def test_a_width_that_the_heads_do_not_divide_is_one_line(planted, config):
-    with pytest.raises(IntraError, match="width is 6, expected a multiple of 4 for the system lgur"):
-        LGURSystem(config.with_changes(width=6, heads=2), planted)
+    with pytest.raises(IntraError, match="width is 12, expected a multiple of 8 for the system lgur"):
+        LGURSystem(config.with_changes(width=12, heads=2), planted)

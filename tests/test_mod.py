@@ -13,7 +13,7 @@ from intra.features import Queries
 from intra.models.mod import MARKS, MOD, MODSystem, last_places, padded, token_rows
 from intra.planted import planted_features, planted_result
 
-CONFIG = RunConfig(system="mod", negatives="batch", width=32, learning_rate=3e-3, epochs=8)
+CONFIG = RunConfig(system="mod", negatives="batch", width=32, learning_rate=3e-3, epochs=10)
 END, START, TAG, SENDER, OTHER = range(9, 14)
 """Marks and writers behind a vocabulary of 9."""
 
@@ -196,7 +196,7 @@ def test_scores_depend_on_neither_padding_nor_order_nor_batches(planted):
 
 def test_it_learns_a_few_conversations_by_heart(planted, few):
     """Most of them share words; which sticker was sent is told by the other utterances."""
-    system = MODSystem(CONFIG.with_changes(batch_size=32, epochs=120, patience=120), planted)
+    system = MODSystem(CONFIG.with_changes(batch_size=32, epochs=200, patience=200), planted)
     system.fit(few, few)
     scores = system.score(few.queries, few.gallery)
     assert (scores.argmax(axis=1) == few.queries.stickers).mean() >= 0.8

@@ -189,7 +189,7 @@ def test_different_configs_have_different_names():
 # --- the digest of the code -----------------------------------------------------------------------------------
 
 CODE = {
-    "models/net.py": '"""A net."""\n\n\ndef forward(x):\n    """Add one."""\n    # really\n    return x + 1\n',
+    "encoders/net.py": '"""A net."""\n\n\ndef forward(x):\n    """Add one."""\n    # really\n    return x + 1\n',
     "losses.py": "MARGIN = 0.2\n",
     "figures.py": "COLOUR = 'red'\n",
     "replystickers/design.py": "SEED = 1\n",
@@ -220,9 +220,9 @@ def digest(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"models__net": "def forward(x):\n    return x + 1\n"},
+        {"encoders__net": "def forward(x):\n    return x + 1\n"},
         {
-            "models__net": '"""Other words."""\ndef forward( x ):\n'
+            "encoders__net": '"""Other words."""\ndef forward( x ):\n'
             '    """Over\n    lines."""\n    return (x\n        + 1)  # so\n'
         },
         {"losses": '# a comment\n\nMARGIN = .2\n"""What the margin is."""\n'},
@@ -230,6 +230,8 @@ def digest(tmp_path, monkeypatch):
         {"replystickers__design": "SEED = 2\n"},
         {"tables": "new = True\n"},
         {"data__statistics": "shown = True\n"},
+        {"generation__answers": "asked = True\n"},
+        {"models__srs": "x = 1\n"},  # a system's own modules count for it alone
     ],
 )
 def test_the_digest_ignores_words_and_what_is_only_shown(digest, changes):
@@ -239,14 +241,14 @@ def test_the_digest_ignores_words_and_what_is_only_shown(digest, changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"models__net": "def forward(x):\n    return x + 2\n"},
-        {"models__net": "def forward(x, y=1):\n    return x + 1\n"},
+        {"encoders__net": "def forward(x):\n    return x + 2\n"},
+        {"encoders__net": "def forward(x, y=1):\n    return x + 1\n"},
         {"losses": "MARGIN = 0.3\n"},
         {"losses": 'MARGIN = 0.2\nNAME = "margin"\n'},
         {"losses": None},
-        {"models__net": None, "models__network": CODE["models/net.py"]},
-        {"models__figures": "COLOUR = 'red'\n"},
-        {"models__new": ""},
+        {"encoders__net": None, "encoders__network": CODE["encoders/net.py"]},
+        {"encoders__figures": "COLOUR = 'red'\n"},
+        {"encoders__new": ""},
     ],
 )
 def test_the_digest_changes_with_the_code(digest, changes):
@@ -259,14 +261,60 @@ def test_a_string_that_is_used_is_code(digest):
 
 
 def test_a_digest_of_some_modules_follows_these_alone(digest):
-    some = ("losses.py", "models/[!p]*.py")
-    assert digest(*some) == digest(*some, figures="COLOUR = 1\n", models__pretraining="x = 1\n", features="x = 1\n")
+    some = ("losses.py", "encoders/[!p]*.py")
+    assert digest(*some) == digest(*some, figures="COLOUR = 1\n", encoders__pretraining="x = 1\n", features="x = 1\n")
     assert digest(*some) != digest(*some, losses="MARGIN = 0.3\n")
-    assert digest(*some) != digest(*some, models__new="x = 1\n")
+    assert digest(*some) != digest(*some, encoders__new="x = 1\n")
     assert digest(*some) != digest("losses.py")
     assert digest("losses.py", "losses.py") == digest("losses.py")
     assert digest("losses.py", "figures.py") == digest("figures.py", "losses.py")
     assert digest(*records.RESULT_CODE) == digest()
+
+
+SYSTEM = {
+    "models__net": "from intra.models.layers import Layer\nfrom intra.losses import MARGIN\n",
+    "models__layers": "class Layer:\n    def __init__(self):\n        from intra.generation.answers import asked\n",
+    "models__other": "from intra.models.layers import Layer\n",
+    "generation__answers": "from intra.generation.language_models import model\n",
+    "generation__language_models": "from intra.errors import IntraError\n",
+}
+"""Modules beside the small package: a system, what it needs (in part only when it is used), and another system."""
+
+
+@pytest.fixture
+def system_digest(digest):
+    """Digest of what `models/net.py` depends on, some of the modules above changed."""
+    records.system_code.cache_clear()
+
+    def measure(**changes):
+        digest(**SYSTEM | changes)
+        records.system_code.cache_clear()
+        return records.code_digest(records.system_code("intra.models.net"))
+
+    yield measure
+    records.system_code.cache_clear()
+
+
+def test_the_code_of_a_system_is_that_of_all_and_what_its_module_needs(system_digest):
+    system_digest()
+    own = ["models/layers.py", "models/net.py"]
+    told = ["generation/answers.py", "generation/language_models.py"]
+    assert records.system_code("intra.models.net") == (*records.RESULT_CODE, *told, *own)
+    assert records.system_code("intra.models.other") == (
+        *records.RESULT_CODE,
+        *told,
+        "models/layers.py",
+        "models/other.py",
+    )
+
+
+def test_the_digest_of_a_system_follows_its_modules_and_those_of_all(system_digest):
+    before = system_digest()
+    assert before == system_digest(models__other="x = 1\n", figures="COLOUR = 1\n", models__new="x = 1\n")
+    for name in ("models__net", "models__layers", "generation__answers", "generation__language_models"):
+        assert before != system_digest(**{name: SYSTEM[name] + "x = 1\n"}), name
+    for name in ("losses", "encoders__net", "features"):
+        assert before != system_digest(**{name: "x = 1\n"}), name
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from intra.planted import planted_features, planted_result
 
 
 def config(**changes):
-    return RunConfig.of_profile("mini", system="srs", **{"epochs": 8, "width": 64, **changes})
+    return RunConfig.of_profile("mini", system="srs", **{"epochs": 8, "width": 128, **changes})
 
 
 def few(partition, queries=6, stickers=None) -> Partition:
@@ -264,5 +264,5 @@ def test_planted_intentions_are_found_for_unseen_stickers(supervision):
 def test_what_it_cannot_work_with_is_one_line():
     with pytest.raises(IntraError, match="srs needs context_encoding 'words'"):
         SRSSystem(config(), planted_features("sequence"))
-    with pytest.raises(IntraError, match="width is 20, expected a multiple of 8 with the system srs"):
+    with pytest.raises(IntraError, match="width is 20, expected a multiple of 16 with the system srs"):
         SRSSystem(config(width=20, heads=4), planted_features())

@@ -105,7 +105,7 @@ class LGUR(nn.Module):
     def __init__(self, text_width: int, region_width: int, identities: int, width: int):
         super().__init__()
         if width % HEADS:
-            raise IntraError(f"width is {width}, expected a multiple of {HEADS} for the system lgur")
+            raise IntraError(f"width is {2 * width}, expected a multiple of {2 * HEADS} for the system lgur")
         self.word = nn.Linear(text_width, width)
         self.region = nn.Linear(region_width, width)
         self.dictionary = nn.Parameter(torch.randn(DICTIONARY, width))
@@ -174,7 +174,7 @@ class LGURSystem(TrainedSystem):
         region_width = features.train.gallery.region_features.shape[2]
         _, identities = classes(features.train, config.supervision)
         with seeded(config.seed):
-            super().__init__(config, LGUR(text_width, region_width, identities, config.width))
+            super().__init__(config, LGUR(text_width, region_width, identities, config.width // 2))
 
     def fit(self, train: Partition, valid: Partition) -> Fit:
         """Minimise the two identity losses and the four ranking losses, all with weight 1."""

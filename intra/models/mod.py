@@ -16,8 +16,8 @@ from intra.models.trained import TrainedSystem, seeded
 from intra.training import Batch, Fit, fit
 from intra.vectors import Standardiser
 
-LAYERS = 2
-"""MOD has the 12 of a pretrained Chinese GPT-2. Untrained, two learn planted data in fewer passes than one or four."""
+LAYERS = 1
+"""MOD has the 12 of a pretrained Chinese GPT-2. Untrained, more learn planted data no better, and take longer."""
 HEADS = 4
 POSITIONS = 512
 """Tokens of a conversation that are read, the newest: about as many as in MOD."""

@@ -167,7 +167,7 @@ class SRS(nn.Module):
     def __init__(self, text_width: int, region_width: int, pooled_width: int, labels: int, width: int):
         super().__init__()
         if width % HEADS:
-            raise IntraError(f"width is {2 * width}, expected a multiple of {2 * HEADS} with the system srs")
+            raise IntraError(f"width is {4 * width}, expected a multiple of {4 * HEADS} with the system srs")
         self.words = nn.Linear(text_width, 2 * width)
         self.regions = nn.Linear(region_width, 2 * width, bias=False)
         self.pooled = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(pooled_width, 2 * width, bias=False))
@@ -240,7 +240,7 @@ class SRSSystem(TrainedSystem):
         widths = [array.shape[-1] for array in (queries.parts, gallery.region_features, gallery.joint_features)]
         labels = {"sticker": min(CLUSTERS, len(gallery.ids)), "intention": gallery.intentions.shape[1]}
         with seeded(config.seed):
-            super().__init__(config, SRS(*widths, labels[config.supervision], config.width // 2))
+            super().__init__(config, SRS(*widths, labels[config.supervision], config.width // 4))
 
     def fit(self, train: Partition, valid: Partition) -> Fit:
         """Minimise the ranking loss of `CANDIDATES` stickers and the loss of their classes, first the latter alone.
