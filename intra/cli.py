@@ -352,9 +352,10 @@ def _study(options) -> None:
     from intra.tables import results, with_intervals
 
     for name in names:
-        for match in ("intention", "exact"):
+        made = by_label(records, name, **chosen)
+        for match in ("intention", "exact") if made else ():  # the labels asked for may all be of other studies
             print(f"\n{name}: {match} match, percent [95 % interval]")
-            print(with_intervals(results(by_label(records, name, **chosen), match)).to_string())
+            print(with_intervals(results(made, match)).to_string())
 
 
 def _reproduce(options) -> None:

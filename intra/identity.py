@@ -64,7 +64,12 @@ CARDS = {
         _CONTROL, ("text", "knowledge"), INTENTION, TRUE_INTENTION, "probability of its intention", "control"
     ),
     "Blind reader": Card(
-        _CONTROL, (), NOTHING, TRUE_INTENTION, "intention that a second reader saw in the context", "control"
+        _CONTROL,
+        (),
+        NOTHING,
+        f"{TRUE_INTENTION}, a second reader's of the query",
+        "intention that a second reader saw in the context",
+        "control",
     ),
     "Oracle attributes": replace(_E5, told="attributes of the sticker that was sent", source="upper bound"),
     "Oracle intention": Card(
@@ -101,7 +106,7 @@ def card(label: str, config: RunConfig) -> Card:
     """
     if config.language_model:
         told = TRUE_INTENTION if "intention" in config.gallery_text else NOTHING
-        return replace(_E5, group=_MODEL, told=told, source=config.language_model)
+        return replace(_E5, group=_MODEL, labels=BOTH, told=told, source=config.language_model)
     published = label.removesuffix(WITH_INTENTION)
     if published not in CARDS:
         raise IntraError(unknown("system", published, CARDS))

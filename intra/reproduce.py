@@ -308,6 +308,7 @@ def stage_site(run_directory: Path, site_directory: Path, status_markdown: str, 
     shutil.copy(root / "book" / "_toc.yml", site_directory)
     (site_directory / "book" / "status.md").write_text(status_markdown, encoding="utf-8")
     (site_directory / "notebooks").mkdir()
+    (site_directory / "downloads").mkdir()  # what the settings name must be there, if only empty
     for page in pages(root / "book" / "_toc.yml"):
         executed = run_directory / f"{page}.ipynb"
         if page.startswith("notebooks/") and executed.is_file():

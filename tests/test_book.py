@@ -273,6 +273,7 @@ def test_rendering_again_without_a_change_does_nothing(site, html):
 def test_a_warning_stops_the_build_and_keeps_the_old_pages(site, html, tmp_path):
     broken = tmp_path / "site"
     (broken / "book").mkdir(parents=True)
+    (broken / "downloads").mkdir()
     (broken / "_toc.yml").write_text("format: jb-book\nroot: book/index\n")
     (broken / "_config.yml").write_text((site / "_config.yml").read_text())
     for part in ("_ext", "_static"):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers import SMOKE_ROWS
 
 from intra import __version__, reproduce, study
 from intra.cli import _assignments, _seeds, main
@@ -16,6 +17,7 @@ from intra.paths import ROOT
 from intra.study import distinct_configs
 
 pytest_plugins = ["helpers"]
+ROWS = [word for label in SMOKE_ROWS for word in ("--label", label)]
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def records(smoke, cache):
         (["evaluate"], ["path", "--dataset", "--split", "--profile", "--json"]),
         (
             ["study"],
-            "NAME all --dataset --seeds --profile --out --workers --engine local ray --address --json".split(),
+            "NAME all --dataset --seeds --label --profile --out --workers --engine local ray --address --json".split(),
         ),
         (["reproduce"], ["--seeds", "-p", "--workers", "--accept"]),
     ],
@@ -179,6 +181,8 @@ def test_assignments_are_json_where_they_can_be():
         (["train", "--profile", "smoke", "--set", "dataset=replysticker"], "replysticker: no such data set"),
         (["study", "mian"], "unknown study 'mian' (did you mean 'main'?)"),
         (["study", "main", "windw"], "unknown study 'windw' (did you mean 'window'?)"),
+        (["study", "main", "--label", "Int-R"], "unknown configuration 'Int-R' (did you mean 'Int-RA'?)"),
+        (["study", "main", "--label", "Int-RA", "--label", "w/o mixture"], "unknown configuration 'w/o mixture'"),
         (["study", "main", "--profile", "smoke", "--address", "a:1"], "the local engine has no address such as a:1"),
         (
             ["study", "main", "--profile", "smoke", "--engine", "ray", "--address", "here"],
@@ -310,12 +314,12 @@ def test_evaluate_reads_a_run_file(printed, smoke):
 
 
 def test_study_prints_every_record_as_json(records, smoke, capsys):
-    arguments = ["study", "main", "--profile", "smoke", "--seeds", "0-1", "--out", str(records), "--json"]
+    arguments = ["study", "main", *ROWS, "--profile", "smoke", "--seeds", "0-1", "--out", str(records), "--json"]
     assert main(arguments) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out) == [record.content for record in smoke]
     told = printed.err.splitlines()
-    names = distinct_configs(["main"], "smoke", (0, 1))
+    names = distinct_configs(["main"], "smoke", (0, 1), labels=SMOKE_ROWS)
     assert [line.split(":")[0] for line in told] == [f"{n}/8 {names[r.config]}" for n, r in enumerate(smoke, 1)]
     for line, record in zip(told, smoke, strict=True):
         selected = record.content["selection"]
@@ -325,7 +329,7 @@ def test_study_prints_every_record_as_json(records, smoke, capsys):
 
 def test_study_prints_tables(printed, records, smoke):
     arguments = ["--profile", "smoke", "--seeds", "0-1", "--workers", "1", "--out", records]
-    lines = printed("study", "main", *arguments).splitlines()
+    lines = printed("study", "main", *ROWS, *arguments).splitlines()
     assert [line for line in lines if line.endswith("interval]")] == [
         "main: intention match, percent [95 % interval]",
         "main: exact match, percent [95 % interval]",
@@ -334,6 +338,17 @@ def test_study_prints_tables(printed, records, smoke):
     hit = 100 * sum(r.metrics["intention"]["hit@1"] for r in smoke if r.system == "random") / 2
     assert first.removeprefix("Random").split()[0] == f"{hit:.1f}"
     assert sum(line.startswith("Int-RA") for line in lines) == 2
+
+
+def test_some_rows_of_studies_are_printed_alone(printed, records, smoke, cache):
+    arguments = ["--profile", "smoke", "--seeds", "0", "--workers", "1", "--out", records]
+    lines = printed("study", "main", "window", "--label", "Oracle intention", *arguments).splitlines()
+    assert [line for line in lines if line.endswith("interval]")] == [  # no row of the study `window`
+        "main: intention match, percent [95 % interval]",
+        "main: exact match, percent [95 % interval]",
+    ]
+    assert sum(line.startswith("Oracle intention") for line in lines) == 2
+    assert not [line for line in lines if line.startswith(("Random", "Int-RA"))]
 
 
 def test_several_studies_are_made_at_once_and_each_is_printed(printed, records, cache, tmp_path, monkeypatch):
@@ -362,4 +377,5 @@ def test_the_module_runs_as_a_command(elsewhere, smoke):
     assert [content["metrics"] for content in found] == [record.metrics for record in seed_0]
     told = (elsewhere / "stderr").read_text().splitlines()
     assert [line.split()[0] for line in told] == [f"{n}/4" for n in range(1, 5)]  # runs in whatever order
-    assert sorted(line.split(":")[0][4:] for line in told) == sorted(distinct_configs(["main"], "smoke", 0).values())
+    names = distinct_configs(["main"], "smoke", 0, labels=SMOKE_ROWS)
+    assert sorted(line.split(":")[0][4:] for line in told) == sorted(names.values())

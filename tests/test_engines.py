@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from engine_jobs import adding, dying, endless, failing, marked, slept, squared, wait_for
+from helpers import SMOKE_ROWS
 
 from intra import engines, running
 from intra.engines import opened, processors
@@ -251,9 +252,12 @@ def test_a_study_outlives_a_node(cluster, smoke, cache, tmp_path, monkeypatch):
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    records = run_study("main", "smoke", (0, 1), tmp_path / "records", tell, engine="ray", address=made.address)
+    chosen = {"seeds": (0, 1), "labels": SMOKE_ROWS}
+    records = run_study(
+        "main", "smoke", root=tmp_path / "records", report=tell, engine="ray", address=made.address, **chosen
+    )
     killer.join()
-    names = [run_name(config) for config in distinct_configs(["main"], "smoke", (0, 1))]
+    names = [run_name(config) for config in distinct_configs(["main"], "smoke", **chosen)]
     times = Counter(run for run, _ in begun())
     (lost,) = [run for run, node in begun() if node == second.node_id]
     tell(f"{len(records)} records; begun twice: {', '.join(run for run in times if times[run] == 2)}")

@@ -96,7 +96,7 @@ def test_a_language_model_is_told_the_intention_only_through_the_text_of_sticker
     settings = {"query_text": "answer", "language_model": "some-model"}
     blind = card("any label", RunConfig(**settings))
     told = card("any label", RunConfig(gallery_text="attributes+intention", **settings))
-    assert (blind.group, blind.labels, blind.source) == ("language models", "none", "some-model")
+    assert (blind.group, blind.labels, blind.source) == ("language models", "sticker, intention", "some-model")
     assert (blind.told, told.told) == ("none", "true intention")
 
 

@@ -271,52 +271,6 @@ def test_a_digest_of_some_modules_follows_these_alone(digest):
     assert digest(*records.RESULT_CODE) == digest()
 
 
-SYSTEM = {
-    "models__net": "from intra.models.layers import Layer\nfrom intra.losses import MARGIN\n",
-    "models__layers": "class Layer:\n    def __init__(self):\n        from intra.generation.answers import asked\n",
-    "models__other": "from intra.models.layers import Layer\n",
-    "generation__answers": "from intra.generation.language_models import model\n",
-    "generation__language_models": "from intra.errors import IntraError\n",
-}
-"""Modules beside the small package: a system, what it needs (in part only when it is used), and another system."""
-
-
-@pytest.fixture
-def system_digest(digest):
-    """Digest of what `models/net.py` depends on, some of the modules above changed."""
-    records.system_code.cache_clear()
-
-    def measure(**changes):
-        digest(**SYSTEM | changes)
-        records.system_code.cache_clear()
-        return records.code_digest(records.system_code("intra.models.net"))
-
-    yield measure
-    records.system_code.cache_clear()
-
-
-def test_the_code_of_a_system_is_that_of_all_and_what_its_module_needs(system_digest):
-    system_digest()
-    own = ["models/layers.py", "models/net.py"]
-    told = ["generation/answers.py", "generation/language_models.py"]
-    assert records.system_code("intra.models.net") == (*records.RESULT_CODE, *told, *own)
-    assert records.system_code("intra.models.other") == (
-        *records.RESULT_CODE,
-        *told,
-        "models/layers.py",
-        "models/other.py",
-    )
-
-
-def test_the_digest_of_a_system_follows_its_modules_and_those_of_all(system_digest):
-    before = system_digest()
-    assert before == system_digest(models__other="x = 1\n", figures="COLOUR = 1\n", models__new="x = 1\n")
-    for name in ("models__net", "models__layers", "generation__answers", "generation__language_models"):
-        assert before != system_digest(**{name: SYSTEM[name] + "x = 1\n"}), name
-    for name in ("losses", "encoders__net", "features"):
-        assert before != system_digest(**{name: "x = 1\n"}), name
-
-
 @pytest.mark.parametrize(
     ("statement", "is_one"),
     [

@@ -297,7 +297,7 @@ def test_written_notebooks_end_in_a_line_and_differ_little(tmp_path):
 
 def test_a_build_runs_all_studies_and_tells_of_each(tmp_path, monkeypatch):
     """Without the trainings, the notebooks and the rendering, which have tests of their own."""
-    asked, pages = [], []
+    asked, pages, offered = [], [], []
 
     def run_study(names, **options):
         asked.append((names, options))
@@ -316,12 +316,18 @@ def test_a_build_runs_all_studies_and_tells_of_each(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "reference_records", reference)
     monkeypatch.setattr(reproduce, "execute_notebooks", lambda *arguments, **options: [])
     monkeypatch.setattr(reproduce, "stage_site", lambda run, site, page: pages.append(page))
+    monkeypatch.setattr(reproduce, "stage_runs", lambda main, folder: offered.append((list(main), folder)))
     monkeypatch.setattr(reproduce, "render_book", lambda site, html: True)
     monkeypatch.setattr(reproduce, "Stopwatch", lambda seconds: Stopwatch())  # those of the environment stay
     lines = []
     reproduce.reproduce([1], workers=2, report=lines.append)
     assert asked == [(list(study.STUDIES), {"seeds": [1], "report": lines.append, "workers": 2})]
+    assert offered == [(list(study.STUDIES["main"].configurations), reproduce.BUILD / "site" / "downloads" / "runs")]
     (table,) = re.findall(r":name: tab-agreement\n.*?```", pages[0], re.DOTALL)
-    compared = re.findall(r"\* - (.*)\n  - (.*)\n  - 1\n  - 25.00 ± 0.00\n  - 25.00\n  - same", table)
-    assert compared == [(name, label) for name, own in study.STUDIES.items() for label in own.configurations]
+    compared = re.findall(r"\* - (.*)\n  - (.*)\n  - 1\n  - 25.00 ± 0.00\n  - 25.00\n  - (.*)", table)
+    assert compared == [
+        (name, label, "same" if 1 in own.seeds else "within seed spread")  # of the seeds that the reference has
+        for name, own in study.STUDIES.items()
+        for label in own.configurations
+    ]
     assert re.search(r"study +\d", lines[-1]) and "environment" not in lines[-1]

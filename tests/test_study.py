@@ -1,7 +1,6 @@
 """Studies end to end with the smoke profile: records, going on after an interruption, determinism."""
 
 import contextlib
-import dataclasses
 import gzip
 import itertools
 import json
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import SMOKE_ROWS
+from safetensors.numpy import load_file
 
 from intra import running, study
 from intra.config import CHOICES, RunConfig
@@ -21,6 +22,7 @@ from intra.errors import IntraError
 from intra.evaluation import evaluate, make_qrels, match_metrics, read_qrels
 from intra.generation.attributes import ATTRIBUTES
 from intra.generation.knowledge import event_utterances
+from intra.generation.language_models import LANGUAGE_MODELS
 from intra.generation.store import GenerationStore
 from intra.metrics import METRICS
 from intra.models import SYSTEMS
@@ -28,7 +30,10 @@ from intra.paths import REPLYSTICKERS
 from intra.records import read_record, run_name
 from intra.running import inputs, run_one, score_record
 from intra.study import (
+    ELSEWHERE,
     STUDIES,
+    TUNED,
+    WHOLE,
     Study,
     accept_records,
     by_label,
@@ -41,6 +46,16 @@ from intra.study import (
 
 pytest_plugins = ["helpers"]
 CONTROLS = {"random", "majority", "oracle"}
+TRAINED = {
+    "SRS": "srs",
+    "MOD": "mod",
+    "LGUR": "lgur",
+    "IRRA": "irra",
+    "PCME": "pcme",
+    "CLIP adapters": "clip",
+    "CLIP fine-tuned": "clip",
+}
+"""Trained systems of Table II, as the rows of the study `main` call them."""
 
 
 @pytest.fixture
@@ -64,6 +79,8 @@ def fits(monkeypatch):
 
     def counting(system):
         class Counting(system):
+            __module__ = system.__module__  # by which a record knows the code
+
             def __init__(self, config, features):
                 super().__init__(config, features)
                 self.own = config
@@ -84,26 +101,106 @@ def fits(monkeypatch):
 
 def test_a_study_is_every_configuration_with_every_seed():
     configs = study_configs("main", "smoke", (3, 0, 3))
-    assert list(configs) == ["Random", "Majority intention", "Int-RA", "Oracle intention"]
-    systems = [[(c.system, c.seed) for c in each] for each in configs.values()]
-    assert systems == [[(name, 3), (name, 0)] for name in ("random", "majority", "int_ra", "oracle")]
+    trained = [(row, name) for label, name in TRAINED.items() for row in (label, f"{label} + intention")]
+    rows = [
+        ("Random", "random"),
+        ("Majority intention", "majority"),
+        ("Intention prior", "prior"),
+        ("BM25", "bm25"),
+        ("e5 cosine, last utterance", "text_retrieval"),
+        ("e5 cosine, context", "text_retrieval"),
+        ("e5 cosine, context, intentions told", "text_retrieval"),
+        ("Intention classifier", "intention_classifier"),
+        ("Intention classifier, intentions told", "told_classifier"),
+        ("CLIP zero-shot", "clip_zero_shot"),
+        *trained,
+        ("Int-RA", "int_ra"),
+        ("Int-RA+", "int_ra_plus"),
+        ("Blind reader", "blind_reader"),
+        ("Oracle attributes", "text_retrieval"),
+        ("Oracle intention", "oracle"),
+    ]
+    assert len(rows) == 29
+    found = [(label, [(c.system, c.seed) for c in each]) for label, each in configs.items()]
+    assert found == [(label, [(name, 3), (name, 0)]) for label, name in rows]
     every = distinct_configs(["main"], "smoke", (3, 0))
     assert {c.profile for c in every} == {"smoke"}
     assert {c.dataset for c in every} == {"replystickers"}
-    paper = distinct_configs(["main"], "paper", dataset="a/folder")
+    paper = distinct_configs(
+        ["main"], "paper", dataset="a/folder", labels=[label for label in configs if label not in TUNED]
+    )
     assert {(c.dataset, c.batch_size, c.learning_rate) for c in paper} == {("a/folder", 4, 1e-4)}
-    assert len({run_name(c) for c in distinct_configs(["main"])}) == 4 * 5
+    assert len({run_name(c) for c in distinct_configs(["main"])}) == len(rows) * 5
+
+
+def test_rows_with_intentions_in_training_differ_in_nothing_else():
+    found = changes("main")
+    for label in TRAINED:
+        own, more = found[label], found[f"{label} + intention"]
+        for each, row in ((own, label), (more, f"{label} + intention")):
+            if row in TUNED:
+                assert each.pop("learning_rate", RunConfig.learning_rate) == TUNED[row]
+                each.pop("encoder_learning_rate", None)
+        assert more == own | {"supervision": "intention"} and "supervision" not in own
+
+
+def test_rows_of_texts_say_what_is_compared():
+    found = changes("main")
+    texts = {label: changed for label, changed in found.items() if changed.pop("system", "") == "text_retrieval"}
+    assert texts == {
+        "e5 cosine, last utterance": {"query_text": "last utterance"},
+        "e5 cosine, context": {},
+        "e5 cosine, context, intentions told": {"gallery_text": "attributes+intention"},
+        "Oracle attributes": {"query_text": "attributes"},
+    }
+
+
+def test_layers_that_were_pretrained_are_tuned_a_tenth_as_fast():
+    for label, (config,) in study_configs("tuning").items():
+        expected = config.learning_rate / (10 if label.startswith("CLIP fine-tuned") else 1)
+        assert config.encoder_learning_rate == pytest.approx(expected)
+
+
+def test_the_gallery_study_is_the_quick_rows_of_the_main_one_against_all_stickers():
+    main, found = study_configs("main", seeds=0), study_configs("gallery")
+    slow = [row for label in ("SRS", "MOD", "LGUR", "CLIP fine-tuned") for row in (label, f"{label} + intention")]
+    assert found == {
+        label: [config.with_changes(gallery="all") for config in configs]
+        for label, configs in main.items()
+        if label not in slow
+    }
+
+
+def test_language_models_are_only_asked_by_name():
+    assert not STUDIES.keys() & ELSEWHERE.keys()
+    found = study_configs("language_models")
+    assert len(found) == 2 * len(LANGUAGE_MODELS) == len(distinct_configs(["language_models"]))
+    for name in LANGUAGE_MODELS:
+        (plain,), (told,) = found[name], found[f"{name}, intentions told"]
+        assert (plain.system, plain.query_text, plain.language_model) == ("text_retrieval", "answer", name)
+        assert told == plain.with_changes(gallery_text="attributes+intention") != plain
+
+
+def test_some_rows_of_studies_can_be_asked_for():
+    """In the order of the studies, whatever the order that is asked in."""
+    some = distinct_configs(["main", "plus"], "smoke", 0, labels=["Int-RA+", "w/o mixture", "Random"])
+    assert list(some.values()) == ["main Random seed 0", "main Int-RA+ seed 0", "plus w/o mixture seed 0"]
+    with pytest.raises(IntraError, match=r"^unknown configuration 'Randm' \(did you mean 'Random'\?\); known are "):
+        distinct_configs(["main", "plus"], "smoke", 0, labels=["Random", "Randm"])
+    with pytest.raises(IntraError, match="unknown configuration 'w/o mixture'"):
+        distinct_configs(["main"], "smoke", 0, labels=["w/o mixture"])
 
 
 @pytest.mark.parametrize("seed", [0, 3])
 def test_seeds_may_be_one_number(seed):
     assert study_configs("main", "smoke", seed) == study_configs("main", "smoke", [seed])
-    assert [c.seed for c in distinct_configs(["main"], "smoke", seed)] == [seed] * 4
+    assert [c.seed for c in distinct_configs(["main"], "smoke", seed)] == [seed] * len(STUDIES["main"].configurations)
 
 
 def test_without_seeds_a_study_has_its_own():
-    for name in STUDIES:
-        expected = list(range(10 if name == "plus" else 5))
+    others = {"plus": 10, "tuning": 1, "gallery": 1, "language_models": 1}
+    for name in STUDIES | ELSEWHERE:
+        expected = list(range(others.get(name, 5)))
         assert all([c.seed for c in configs] == expected for configs in study_configs(name, "smoke").values())
 
 
@@ -151,9 +248,12 @@ def test_every_other_reading_of_the_paper_is_one_change():
     assert all(len(changed) == 1 for changed in list(found.values())[1:])
     assert list(found)[1:] == [f"{field}: {value}" for field, value in others]
     left_out = {"label_policy", "sticker_evidence"}  # without effect on the packaged data; no reading of the paper
+    left_out |= {"supervision", "query_text", "gallery_text"}  # Int-RA does not know them
+    unread = {("context_encoding", "words"), ("context_encoding", "masked words")}  # for other systems
     default = RunConfig.of_profile("mini")
     allowed = {(field, v) for field, values in CHOICES.items() for v in values if v != getattr(default, field)}
-    assert set(others) == {(field, value) for field, value in allowed if field not in left_out}
+    assert left_out < set(CHOICES) and unread < allowed
+    assert set(others) == {(field, value) for field, value in allowed - unread if field not in left_out}
 
 
 def test_a_system_has_its_own_settings():
@@ -227,7 +327,7 @@ def test_an_unknown_system_is_one_line_and_leaves_nothing(tmp_path):
 
 
 def test_records_are_whole(smoke):
-    assert [r.config for r in smoke] == list(distinct_configs(["main"], "smoke", (0, 1)))
+    assert [r.config for r in smoke] == list(distinct_configs(["main"], "smoke", (0, 1), labels=SMOKE_ROWS))
     root = smoke[0].root
     assert runs(root.parent) == sorted(r.path.name for r in smoke)
     for record in smoke:
@@ -253,6 +353,10 @@ def test_content_of_the_records(smoke, cache):
             "gallery": len(dataset.split("test").stickers),
         }
         assert content["environment"].keys() >= {"python", "torch", "numpy"}
+        weights = record.path / "weights.safetensors"
+        kept = load_file(weights) if weights.exists() else {}
+        learned = sum(array.size for name, array in kept.items() if not name.endswith("label_features"))
+        assert content["parameters"] == learned and bool(learned) == (record.system not in CONTROLS)
         assert all(seconds >= 0 for seconds in content["seconds"].values())
         assert record.metrics.keys() == {"intention", "exact"}
         assert all(metrics.keys() == METRICS.keys() for metrics in record.metrics.values())
@@ -368,11 +472,11 @@ def test_details_are_those_of_the_test_split(smoke):
 def test_what_is_on_record_is_not_made_again(smoke, cache, fits):
     times = {path: path.stat().st_mtime_ns for path in smoke[0].root.rglob("runs/*/*")}
     lines = []
-    again = run_study("main", "smoke", (0, 1), smoke[0].root.parent, lines.append)
+    again = run_study("main", "smoke", (0, 1), smoke[0].root.parent, lines.append, labels=SMOKE_ROWS)
     assert fits == []
     assert [r.content for r in again] == [r.content for r in smoke]
     assert {path: path.stat().st_mtime_ns for path in smoke[0].root.rglob("runs/*/*")} == times
-    names = distinct_configs(["main"], "smoke", (0, 1))
+    names = distinct_configs(["main"], "smoke", (0, 1), labels=SMOKE_ROWS)
     assert [line.split(":")[0] for line in lines] == [f"{n}/8 {names[r.config]}" for n, r in enumerate(smoke, 1)]
     for line, record in zip(lines, smoke, strict=True):
         found = "nothing to select"
@@ -383,14 +487,15 @@ def test_what_is_on_record_is_not_made_again(smoke, cache, fits):
 
 def test_a_line_tells_every_run_when_it_is_made(fresh):
     lines = []
-    records = run_study(["window", "main"], "smoke", 0, fresh, lines.append)
+    rows = [*STUDIES["window"].configurations, *SMOKE_ROWS]
+    records = run_study(["window", "main"], "smoke", 0, fresh, lines.append, labels=rows)
     assert len(lines) == len(records) == 9 + 3
     for line in lines:
         assert re.fullmatch(r"\d+/12 \w+ [\w -]+ seed 0: (valid mAP 0\.\d{4}|nothing to select) \(\d+\.\d s\)", line)
     assert [line.split("/")[0] for line in lines] == [str(n) for n in range(1, 13)]
     assert any(" window 6 seed 0: " in line for line in lines)  # the default configuration, under its first name
     again = []
-    more = run_study(["main", "window"], "smoke", 0, fresh, again.append)
+    more = run_study(["main", "window"], "smoke", 0, fresh, again.append, labels=rows)
     assert {r.path for r in more} == {r.path for r in records}
     assert all(line.endswith("(on record)") for line in again)
 
@@ -398,7 +503,7 @@ def test_a_line_tells_every_run_when_it_is_made(fresh):
 @pytest.mark.parametrize("moment", ["fit", "write"])
 def test_an_interrupted_study_goes_on_from_the_run_it_was_in(moment, fresh, fits, monkeypatch):
     """Ctrl-C in the third of four runs, while it is fitted or while its record is written."""
-    names = [run_name(c) for c in distinct_configs(["main"], "smoke", 0)]
+    names = [run_name(c) for c in distinct_configs(["main"], "smoke", 0, labels=SMOKE_ROWS)]
     written_whole, written = running.written_whole, []
 
     def interrupted(*arguments):
@@ -419,12 +524,12 @@ def test_an_interrupted_study_goes_on_from_the_run_it_was_in(moment, fresh, fits
         else:
             patch.setattr(running, "written_whole", interrupted_third)
         with pytest.raises(KeyboardInterrupt):
-            run_study("main", "smoke", 0, fresh)
+            run_study("main", "smoke", 0, fresh, labels=SMOKE_ROWS)
     assert runs(fresh) == sorted(names[:2])  # no third one, not even an unfinished folder
     for name in names[:2]:
         read_record(fresh / "smoke" / "runs" / name)
     fits.clear()
-    records = run_study("main", "smoke", 0, fresh)
+    records = run_study("main", "smoke", 0, fresh, labels=SMOKE_ROWS)
     assert [c.system for c in fits] == ["int_ra", "oracle"]
     assert runs(fresh) == sorted(names) == sorted(r.path.name for r in records)
 
@@ -502,7 +607,7 @@ def test_a_run_of_other_code_is_not_kept(fresh, monkeypatch):
     """A worker or a node may have imported another version of the package than the process that writes."""
     config = RunConfig(profile="smoke", system="majority")
     files = running.make_run_files(config, fresh / "smoke" / "generated")
-    monkeypatch.setattr(running, "code_digest", lambda: "another")
+    monkeypatch.setattr(running, "code_digest", lambda *_: "another")
     with pytest.raises(IntraError, match=r"majority-seed0-\w+: made by other code or data: start again"):
         running.keep_run_files(config, files, fresh)
     assert runs(fresh) == []
@@ -541,25 +646,29 @@ def test_the_reference_comes_first(smoke, places, fits):
     shutil.copytree(smoke[1].path, fresh / "smoke" / "runs" / smoke[1].path.name)
     shutil.copytree(smoke[2].path, reference / "smoke" / "runs" / "int_ra-seed0-of-another-config")
     before = content(reference)
-    study_ = load_study("main", "smoke", (0, 1))
+    study_ = load_study("main", "smoke", (0, 1), SMOKE_ROWS)
     records = [record for own in study_.values() for record in own]
     assert content(reference) == before
     assert records[0].path == kept and records[0].content["inputs"] == "those of last year"
     assert {r.path.parents[2] for r in records[1:]} == {fresh}
     assert [(c.system, c.seed) for c in fits] == [(r.system, r.seed) for r in smoke[2:]]  # neither of the first two
     assert [r.path.name for r in records] == [r.path.name for r in smoke]
-    assert list(study_) == ["Random", "Majority intention", "Int-RA", "Oracle intention"]
+    assert list(study_) == list(SMOKE_ROWS)
     assert all([r.seed for r in own] == [0, 1] for own in study_.values())
     assert {label: [r.path for r in own] for label, own in reference_records("main", "smoke").items()} == {
         "Random": [kept]
     }
 
 
+SHORT = Study({row: STUDIES["main"].configurations[row] for row in SMOKE_ROWS}, seeds=(0, 1))
+"""The study `main` as the fixture `smoke` makes it."""
+
+
 @pytest.fixture
 def two_studies(monkeypatch):
     """The only studies: `main` and a small one that shares a configuration with it."""
     small = Study({"Int-RA": {}, "chance, everywhere": {"system": "random", "gallery": "all"}}, seeds=(0, 1))
-    monkeypatch.setattr(study, "STUDIES", {"main": dataclasses.replace(STUDIES["main"], seeds=(0, 1)), "small": small})
+    monkeypatch.setattr(study, "STUDIES", {"main": SHORT, "small": small})
     return ["main", "small"]
 
 
@@ -586,13 +695,15 @@ def test_accepting_makes_the_reference(smoke, places, two_studies):
     assert lines == ["10 records accepted"]
     accepted = [r for name in two_studies for own in reference_records(name, "smoke").values() for r in own]
     assert {r.path.name for r in accepted} == made.keys() == set(runs(reference))
-    of_main = {r.path.name for r in smoke}
+    assert WHOLE == ("main", "Int-RA")
+    whole = {r.path.name for r in smoke if r.system == "int_ra"}
+    assert len(whole) == 2
     for record in accepted:
         ours = made[record.path.name]
         kept = {path.name: path.read_bytes() for path in record.path.iterdir()}
         assert kept.keys() == {"record.json", "relevance.npz"} | (
             {path.name for path in ours.path.iterdir()} - {"weights.safetensors"}
-            if record.path.name in of_main
+            if record.path.name in whole
             else set()
         )
         assert all((ours.path / name).read_bytes() == data for name, data in kept.items())
@@ -605,7 +716,7 @@ def test_accepting_makes_the_reference(smoke, places, two_studies):
 
 def test_records_of_other_inputs_are_not_accepted(smoke, places, monkeypatch):
     reference, fresh = places
-    monkeypatch.setattr(study, "STUDIES", {"main": dataclasses.replace(STUDIES["main"], seeds=(0, 1))})
+    monkeypatch.setattr(study, "STUDIES", {"main": SHORT})
     shutil.copytree(smoke[0].root, fresh / "smoke", dirs_exist_ok=True)
     path = fresh / "smoke" / "runs" / smoke[5].path.name / "record.json"
     content = json.loads(path.read_text())
@@ -653,11 +764,11 @@ def test_the_comparison_of_records_sees_a_difference(smoke, tmp_path, file):
 
 def test_two_processes_make_the_same_records_as_one(smoke, cache, tmp_path):
     lines = []
-    records = run_study("main", "smoke", (0, 1), tmp_path / "records", lines.append, workers=2)
+    records = run_study("main", "smoke", (0, 1), tmp_path / "records", lines.append, workers=2, labels=SMOKE_ROWS)
     assert [r.path.name for r in records] == [r.path.name for r in smoke]  # in order, whichever was finished first
     assert all(map(same_run, smoke, records))
     assert sorted(line.split(":")[0].split(" ", 1)[1] for line in lines) == sorted(
-        distinct_configs(["main"], "smoke", (0, 1)).values()
+        distinct_configs(["main"], "smoke", (0, 1), labels=SMOKE_ROWS).values()
     )
     assert [line.split("/")[0] for line in lines] == [str(n) for n in range(1, 9)]
     for path in [*smoke[0].root.glob("qrels/*"), smoke[0].root / "checks.json"]:

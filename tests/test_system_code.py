@@ -1,6 +1,7 @@
 """Which modules a system's results depend on, and that its digest follows these alone."""
 
 import ast
+import functools
 import shutil
 
 import pytest
@@ -20,9 +21,11 @@ FAR = {
     "paths.py",
     "records.py",  # keeps what was computed
     "replystickers/__init__.py",  # words only
-    "replystickers/vocabulary.py",  # what the tagger's weights were trained to say; components name these
+    "replystickers/vocabulary.py",  # the tagger's name among the components holds its digest
 }
 """Imported by code that decides results, but deciding none."""
+SYNTAX = functools.cache(records._without_docstrings)
+"""As it is, but no source is parsed twice: that takes nearly all the time of a digest."""
 
 
 def modules(name: str) -> set[str]:
@@ -40,6 +43,7 @@ def clear():
     system_code.cache_clear()
 
 
+@functools.cache
 def imported(path) -> set[str]:
     """Files of this package that a file imports, wherever in it."""
     found = set()
@@ -52,6 +56,11 @@ def imported(path) -> set[str]:
             if name.split(".")[0] == "intra":
                 found |= {each for each in (place.with_suffix(".py"), place / "__init__.py") if each.is_file()}
     return {each.relative_to(PACKAGE).as_posix() for each in found} - {"__init__.py"}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(records, "_without_docstrings", SYNTAX)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from system_rows import RELEASED, ROWS, Outcome, outcome, row_card, row_config, row_features
+from system_rows import ROWS, Outcome, outcome, row_card, row_config, row_features
 
 from intra.features import Features
 from intra.identity import INTENTION, NOTHING, STICKER, WITH_INTENTION
@@ -59,7 +59,6 @@ def test_a_row_learns_from_intentions_if_its_card_says_so(label, cache, tmp_path
     features = row_features(config, tmp_path / "generated")
     made, other = (outcome(config, each) for each in (features, with_other_intentions(features)))
     if INTENTION in row_card(label).labels:
-        # the released Int-RA ranks in random directions, and the training reaches only what they are applied to
         assert not np.array_equal(made.scores, other.scores)
     else:
         assert same(made, other)
@@ -74,7 +73,3 @@ def test_a_row_learns_from_the_stickers_sent_if_its_card_says_so(label, cache, t
         assert same(made, other)
     else:
         assert not np.array_equal(made.scores, other.scores)
-
-
-def test_the_released_behaviour_is_a_row():
-    assert row_config(RELEASED).system == "released"
