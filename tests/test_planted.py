@@ -184,7 +184,7 @@ def test_the_record_is_what_the_book_reads(tmp_path, monkeypatch):
     table = planted_results()
     assert table.index.tolist() == [("CLIP", "sticker"), ("CLIP", "intention")]
     assert table.columns.tolist() == ["hit@1", "mAP", "mAP, shuffled", "chance", "deviation"]
-    assert (table[["hit@1", "mAP"]] > 80).all(axis=None), "the rule is learned"
+    assert (table[["hit@1", "mAP"]] > 70).all(axis=None), "the rule is learned"
     away = (table["mAP, shuffled"] - table["chance"]).abs() / table["deviation"]
     assert (away < 3).all(), "nothing is learned where there is nothing"
     record = json.loads(path.read_text(encoding="utf-8"))
