@@ -141,7 +141,7 @@ def _partition(
     descriptions, described, regions = stickers
     queries = Queries(tuple(f"q{n}" for n in range(len(sent))), text_features, intentions, sent, parts)
     ids, classes = tuple(f"s{n}" for n in range(len(shown))), regions.mean(axis=1)  # Int-RA reads no class token
-    gallery = Gallery(ids, regions, descriptions, described, shown, classes)
+    gallery = Gallery(ids, regions, descriptions, described, shown, classes, classes)
     relevant = shown[:, intentions].T.copy()
     relevant[np.arange(len(sent)), sent] = True
     return Partition(queries, gallery, relevant)

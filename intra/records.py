@@ -10,7 +10,7 @@
 <root>/<profile>/generated/{knowledge,attributes}.jsonl
 
 A run is named by its config, and every study that asks for the config shares it. The reference keeps no weights,
-and ranked lists and details only of the study `main`.
+and ranked lists and details only of Int-RA in the study `main`.
 """
 
 import ast

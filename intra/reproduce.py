@@ -403,19 +403,24 @@ def reproduce(
     What an earlier, even interrupted, build left behind and nothing has changed since is not made again.
 
     Args:
-        seeds: Of the fresh runs; those of each study by default.
+        seeds: Of the fresh runs; those of each study by default. With other ones, studies that only chose settings are
+            left out, and generated text is the reference's, as far as there is any.
         parameters: Of notebooks, as in `assign_parameters`.
         workers: Processes that make runs.
         report: Called with one line per run and notebook, and with the seconds of each stage at the end.
     """
     from intra.status import status_page
-    from intra.study import FRESH_RECORDS, STUDIES, by_label, reference_records, run_study
+    from intra.study import FRESH_RECORDS, STUDIES, by_label, generated, reference_records, run_study
 
     watch = Stopwatch(ROOT / ".venv" / ".seconds")
     assign_parameters(book_notebooks(), parameters or {})
     with watch.stage("study"):
-        records = run_study(list(STUDIES), seeds=seeds, report=report, workers=workers)
-        fresh = {name: by_label(records, name, seeds=seeds) for name in STUDIES}
+        names = list(STUDIES)
+        if seeds is not None:
+            names = [name for name in names if not STUDIES[name].decides]
+            generated("mini")
+        records = run_study(names, seeds=seeds, report=report, workers=workers)
+        fresh = {name: by_label(records, name, seeds=seeds) for name in names}
     with watch.stage("notebooks"):
         inputs = (RECORDS,) if RECORDS.exists() else (FRESH_RECORDS,)
         execute_notebooks(BUILD / "run", parameters, inputs=inputs, report=report)

@@ -39,6 +39,8 @@ class Study:
     configurations: dict[str, dict]
     """Label, as tables print it, to what is asked of `RunConfig.of_profile`."""
     seeds: tuple[int, ...] = field(default=(0, 1, 2, 3, 4))
+    decides: bool = False
+    """Whether settings of other studies were chosen by it. A build with other seeds does not make it again."""
 
 
 INT_RA = "Int-RA"
@@ -163,6 +165,7 @@ STUDIES: dict[str, Study] = {
     "tuning": Study(
         {f"{label}, {rate:g}": tuned(label, rate) for label in _trained() for rate in LEARNING_RATES},
         seeds=(0,),
+        decides=True,
     ),
     "gallery": Study(_on_all_stickers(), seeds=(0,)),
     "ablations": Study({INT_RA: {}, **dict(_without())}),

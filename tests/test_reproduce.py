@@ -312,6 +312,8 @@ def test_a_build_runs_all_studies_and_tells_of_each(tmp_path, monkeypatch):
     def reference(name):
         return study.by_label([made(config) for config in study.distinct_configs([name])], name)
 
+    copied = []
+    monkeypatch.setattr(study, "generated", copied.append)
     monkeypatch.setattr(study, "run_study", run_study)
     monkeypatch.setattr(study, "reference_records", reference)
     monkeypatch.setattr(reproduce, "execute_notebooks", lambda *arguments, **options: [])
@@ -321,13 +323,16 @@ def test_a_build_runs_all_studies_and_tells_of_each(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "Stopwatch", lambda seconds: Stopwatch())  # those of the environment stay
     lines = []
     reproduce.reproduce([1], workers=2, report=lines.append)
-    assert asked == [(list(study.STUDIES), {"seeds": [1], "report": lines.append, "workers": 2})]
+    names = [name for name, own in study.STUDIES.items() if not own.decides]
+    assert asked == [(names, {"seeds": [1], "report": lines.append, "workers": 2})]
+    assert copied == ["mini"]  # text that was generated for the reference
     assert offered == [(list(study.STUDIES["main"].configurations), reproduce.BUILD / "site" / "downloads" / "runs")]
     (table,) = re.findall(r":name: tab-agreement\n.*?```", pages[0], re.DOTALL)
     compared = re.findall(r"\* - (.*)\n  - (.*)\n  - 1\n  - 25.00 ± 0.00\n  - 25.00\n  - (.*)", table)
     assert compared == [
         (name, label, "same" if 1 in own.seeds else "within seed spread")  # of the seeds that the reference has
         for name, own in study.STUDIES.items()
+        if not own.decides
         for label in own.configurations
     ]
     assert re.search(r"study +\d", lines[-1]) and "environment" not in lines[-1]
