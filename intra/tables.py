@@ -9,7 +9,6 @@ from intra.config import unknown
 from intra.errors import IntraError
 from intra.evaluation import bootstrap_interval
 from intra.metrics import METRICS, expected_by_chance
-from intra.paper import table_two
 from intra.records import Record
 
 Labelled = Mapping[str, Sequence[Record]]
@@ -174,21 +173,3 @@ def control_differences(study: Labelled, match: str = "intention") -> pd.DataFra
             values = [a - others[n % len(others)] for n, a in enumerate(ours)]
             rows[f"{metric} against {control}"] = _mean_and_interval(values, "difference")
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def beside_paper(ours: pd.DataFrame, chance: dict[str, float]) -> pd.DataFrame:
-    """Int-RA's row of Table II, ours, and exact chance on our test split, in percent.
-
-    Args:
-        ours: Answer of `results` under intention match.
-        chance: Answer of `metrics.expected_by_chance`.
-    """
-    printed = table_two("Int-RA")
-    names = {"P@1": "hit@1", "P@3": "hit@3", "P@5": "hit@5", "mAP": "mAP"}
-    return pd.DataFrame(
-        {
-            "paper, StickerInt": printed,
-            "here, ReplyStickers": {p: ours.loc["Int-RA", (m, "mean")] for p, m in names.items()},
-            "chance here": {p: 100 * chance[m] for p, m in names.items()},
-        }
-    )

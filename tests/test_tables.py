@@ -1,7 +1,6 @@
 """Frames from records, and the text of tables, against values worked by hand."""
 
 import itertools
-import json
 import re
 
 import numpy as np
@@ -13,10 +12,8 @@ from intra.config import RunConfig
 from intra.errors import IntraError
 from intra.evaluation import bootstrap_interval, evaluate, make_run
 from intra.metrics import METRICS
-from intra.paths import PACKAGE
 from intra.records import Record, write_relevance
 from intra.tables import (
-    beside_paper,
     control_differences,
     differences,
     holm,
@@ -264,15 +261,3 @@ def test_a_markdown_table():
         "| r1 | 1 | a |",
         "| r2 | 2 | b |",
     ]
-
-
-def test_ours_stands_beside_the_row_of_the_paper(study):
-    ours = results(study)
-    chance = {"hit@1": 0.1, "hit@3": 0.25, "hit@5": 0.5, "mAP": 0.125, "precision@3": 9}
-    frame = beside_paper(ours, chance)
-    tables = json.loads((PACKAGE / "paper_tables.json").read_text(encoding="utf-8"))
-    (printed,) = [row["value"] for row in tables["table_II"]["rows"] if row["model"] == "Int-RA"]
-    assert frame["paper, StickerInt"].to_dict() == printed
-    assert frame["chance here"].to_dict() == {"P@1": 10, "P@3": 25, "P@5": 50, "mAP": 12.5}
-    assert frame.loc["P@1", "here, ReplyStickers"] == pytest.approx(37.5)
-    assert frame.loc["P@5", "here, ReplyStickers"] == 100  # a gallery of four
