@@ -32,18 +32,6 @@ def settings() -> dict[str, str]:
     return _tables()["settings"]
 
 
-def table_two(model: str) -> dict[str, float]:
-    """P@1, P@3, P@5 and mAP of one row of Table II, in percent.
-
-    Raises:
-        KeyError: If the table has no such row.
-    """
-    for row in _tables()["table_II"]["rows"]:
-        if row["model"] == model:
-            return row["value"]
-    raise KeyError(f"Table II has no row {model!r}")
-
-
 def ablations() -> pd.DataFrame:
     """Int-RA and its ablations as Table II prints them, in percent: one row a model, one column a metric of ours."""
     rows = [row for row in _tables()["table_II"]["rows"] if row["group"] == "Ablation study"]
