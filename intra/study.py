@@ -125,7 +125,22 @@ _RETRIEVAL = {
 LEARNING_RATES = (3e-4, 1e-3, 3e-3)
 """What every trained system may choose from, on validation (study `tuning`). With 20 batches an epoch, slower ones
 would end by patience before they have learned anything."""
-TUNED: dict[str, float] = {}
+TUNED = {
+    "SRS": 3e-4,
+    "SRS + intention": 3e-4,
+    "MOD": 1e-3,
+    "MOD + intention": 3e-4,
+    "LGUR": 3e-3,
+    "LGUR + intention": 1e-3,
+    "IRRA": 3e-3,
+    "IRRA + intention": 1e-3,
+    "PCME": 3e-4,
+    "PCME + intention": 3e-3,
+    "CLIP adapters": 3e-4,
+    "CLIP adapters + intention": 1e-3,
+    "CLIP fine-tuned": 3e-3,
+    "CLIP fine-tuned + intention": 3e-3,
+}
 """Row to the learning rate whose runs of the study `tuning` have the best mean mAP on validation; rows that are not
 named here have the default."""
 
