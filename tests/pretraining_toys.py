@@ -10,7 +10,7 @@ class LetterEncoder:
 
     name = "letters"
 
-    def __init__(self, dim=16):
+    def __init__(self, dim=32):
         self.dim = dim
 
     def encode(self, texts, kind="query"):

@@ -572,7 +572,8 @@ def test_an_unknown_profile_is_one_line_with_the_nearest_one(folder):
     with pytest.raises(IntraError) as error:
         profile_dataset(str(folder), "mimi")
     assert (
-        str(error.value) == "unknown profile 'mimi' (did you mean 'mini'?); known are base, mini, paper, served, smoke"
+        str(error.value)
+        == "unknown profile 'mimi' (did you mean 'mini'?); known are base, clip, mini, paper, served, smoke"
     )
 
 

@@ -15,9 +15,10 @@ from intra.study import ELSEWHERE
 
 pytest_plugins = ["helpers"]
 
-ORACLES = [label for label in ROWS if row_card(label).told not in (NOTHING, TRUE_INTENTION)]
+ORACLES = ["Oracle attributes", "Oracle intention"]
+"""Rows that are told the truth about the query."""
 HONEST = [label for label in ROWS if label not in ORACLES]
-TOLD = [label for label in HONEST if row_card(label).told == TRUE_INTENTION]
+TOLD = [label for label in HONEST if row_card(label).told.startswith(TRUE_INTENTION)]
 READER = "Blind reader"
 """A control made of the second reading, which is a label of the conversation but not the right one."""
 BLANK = {"second_reading": "", "neighbour": "", "cue": None, "intention": "", "sticker": ""}
@@ -57,7 +58,8 @@ def with_other_intentions(features: Features) -> Features:
 
 def test_every_system_is_a_row():
     assert {row_config(label).system for label in ROWS} == set(SYSTEMS)
-    assert ORACLES == ["Oracle attributes", "Oracle intention"]
+    assert all(row_card(label).told == NOTHING for label in set(HONEST) - set(TOLD))
+    assert all(row_card(label).told != NOTHING for label in ORACLES)
     assert READER in TOLD and len(TOLD) < len(HONEST)
 
 
