@@ -427,7 +427,8 @@ def run_study(
                 report(_line(len(records), configs, record, f"{sum(record.content['seconds'].values()):.1f} s"))
     first = next(iter(configs))
     if WHOLE[0] in names:
-        _check_data(first, config_root(first, root) / CHECKS)
+        plain = RunConfig(profile=first.profile, dataset=first.dataset)  # whichever system comes first
+        _check_data(plain, config_root(first, root) / CHECKS)
     return [records[config] for config in configs]
 
 
