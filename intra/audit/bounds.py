@@ -146,7 +146,8 @@ def _grouped(counts: np.ndarray, queries: np.ndarray | None) -> tuple[np.ndarray
 def needed_of_missed(shares: Sequence[float], value: float, counts: np.ndarray) -> float:
     """Mean AP, in percent, that the queries without a hit among five need at least, the others being perfect below it.
 
-    Zero where the others alone can reach the mAP. The assignment is the one that gives the others most.
+    Zero where the others alone can reach the mAP, infinite where they cannot and no query misses. The assignment is the
+    one that gives the others most.
 
     Args:
         shares: Of the classes, shape (4,).
@@ -157,7 +158,9 @@ def needed_of_missed(shares: Sequence[float], value: float, counts: np.ndarray) 
     most = np.array([ap_bounds(size, int(counts.sum()))[1] for size in sizes])
     most[:, -1] = np.where(np.isnan(most[:, -1]), np.nan, 0)
     others = 100 * optimum(most, supply, np.asarray(shares), largest=True)
-    return max(0.0, value - others) / shares[-1]
+    if value <= others:
+        return 0.0
+    return (value - others) / shares[-1] if shares[-1] else np.inf
 
 
 def largest_missed(counts: np.ndarray) -> float:

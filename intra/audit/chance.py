@@ -31,23 +31,19 @@ def expected_hits(counts: np.ndarray) -> dict[str, float]:
     return {metric: 100 * expected[metric] for metric in (*granularity.SHARES, "mAP")}
 
 
-def exact_match_hits(stickers: int) -> dict[str, float]:
-    """As `expected_hits` when only the sticker that was sent is right."""
-    return expected_hits(np.ones(stickers, int))
-
-
 def majority_hits(counts: np.ndarray) -> float:
     """Hit rate, in percent, of a ranking that opens with the commonest intention, at 1 as at every later rank."""
     return 100 * float(counts.max() / counts.sum())
 
 
 def chance_table() -> pd.DataFrame:
-    """Expected hit rates and mAP for each skew and gallery, and the majority's hit rate, in percent."""
-    rows = {
-        name: expected_hits(counts) | {"majority hit@1": majority_hits(counts)}
-        for name, counts in galleries.assumed(galleries.SKEWS).items()
-    }
-    rows |= {f"{stickers}, only the sent one": exact_match_hits(stickers) for stickers in galleries.STICKERS.values()}
+    """Expected hit rates and mAP for each skew and gallery, and the majority's hit rate, in percent.
+
+    The last rows are those where only the sticker that was sent is right, as if each had an intention of its own.
+    """
+    assumed = galleries.assumed(galleries.SKEWS)
+    assumed |= {f"{size}, only the sent one": np.ones(size, int) for size in galleries.STICKERS.values()}
+    rows = {name: expected_hits(r) | {"majority hit@1": majority_hits(r)} for name, r in assumed.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

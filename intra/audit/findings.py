@@ -227,7 +227,7 @@ def claims(reading: pd.DataFrame, outside: pd.DataFrame) -> list[Claim]:
             "P2",
             "One test split stands behind all rows",
             f"{test} test conversations",
-            f"denominators {_named(sizes)}, {n} for {sampling.FULL}; none for {missing}",
+            f"{sampling.FULL}: {n}; all rows: {_named(sizes)}, and no number fits {missing}",
             _verdict(sizes == [test]),
         ),
         (

@@ -186,8 +186,8 @@ def _precision() -> tuple[str, str]:
     values = granularity.family_values()
     (n, *_) = granularity.denominators(values, mixed=True)
     whole = sum(granularity.fits_mixed([value], n) for value in values)
-    said = f"{whole} of {len(values)} values of Int-RA's rows are shares of {n} whole queries; precisions need thirds"
-    return verdict_of(whole < len(values)), said + " and fifths of a query"
+    said = f"{whole} of {len(values)} values of Int-RA's rows are shares of {n} whole queries; precisions"
+    return verdict_of(whole < len(values)), said + " of three and five would mostly be thirds and fifths of one"
 
 
 def _one_level() -> tuple[str, str]:
