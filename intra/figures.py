@@ -548,3 +548,56 @@ def gallery_curves(
         _name_ends(place, pd.Series(ends | {"chance": chance.at[sizes[-1], metric]}), "right")
     axes[0, 0].set_ylabel("%")
     return figure
+
+
+def denominator_points(reading: pd.DataFrame, marked: Mapping[str, int]) -> Figure:
+    """Of how many queries the printed shares of each row can be: filled under one rule, open under several.
+
+    Args:
+        reading: Answer of `audit.granularity.reading`.
+        marked: Name to a number of queries, as dotted lines.
+    """
+    figure, axes = plt.subplots(figsize=(8.5, 0.24 * len(reading) + 1.5), layout="constrained")
+    for row, (single, mixed) in enumerate(zip(reading["one rule"], reading["mixed"], strict=True)):
+        others = sorted(set(mixed) - set(single))
+        axes.plot(others, [row] * len(others), "o", color=INK, markerfacecolor="white", markersize=6)
+        axes.plot(single, [row] * len(single), "o", color=INK, markersize=6)
+        if not mixed:
+            axes.text(4, row, "none", color=PRINTED, fontsize=9, va="center")
+    for style, (name, n) in zip((":", "--", "-."), marked.items(), strict=False):
+        axes.axvline(n, color=CHANCE_LINE["color"], linestyle=style, linewidth=1.2, zorder=1, label=f"{n}, {name}")
+    axes.plot([], [], "o", color=INK, label="one rule of rounding")
+    axes.plot([], [], "o", color=INK, markerfacecolor="white", label="a rule for each value")
+    axes.set_yticks(range(len(reading)), reading.index, fontsize=9)
+    axes.invert_yaxis()
+    axes.set(xlabel="queries", xlim=(0, None))
+    axes.margins(y=0.02)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def feasible_intervals(frame: pd.DataFrame, printed: pd.Series, panels: Mapping[str, Sequence[str]]) -> Figure:
+    """Printed values against what is possible: a panel a set of intervals, a row a label.
+
+    Args:
+        frame: Answer of `audit.feasible.intervals`.
+        printed: Values of the rows.
+        panels: Title to the names of its intervals, at most two: the first is the broad bar.
+    """
+    size = (4.4 * len(panels) + 1.2, 0.25 * len(frame) + 1.5)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    rows = np.arange(len(frame))
+    for place, (title, names) in zip(axes[0], panels.items(), strict=True):
+        for name, colour, height in zip(names, ("#9fb8cd", "#3d5a73"), (0.7, 0.16), strict=False):
+            part = frame[name]
+            label = name.split(maxsplit=1)[1] + " labels"
+            place.barh(rows, part["high"] - part["low"], height, part["low"], color=colour, linewidth=0, label=label)
+        place.plot(printed.loc[frame.index], rows, "D", color=PRINTED, markersize=5, label="printed")
+        place.set(title=title, xlabel="mAP (%)", xlim=(0, 100))
+        place.grid(axis="y", visible=False)
+        place.margins(y=0.02)
+    axes[0, 0].set_yticks(rows, frame.index, fontsize=9)
+    axes[0, 0].invert_yaxis()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure

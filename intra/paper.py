@@ -50,7 +50,29 @@ def table_three() -> pd.DataFrame:
     return _printed({row["key"]: row["value"] for row in _tables()["table_III"]["rows"]})
 
 
-def _printed(rows: dict[str, dict[str, float]]) -> pd.DataFrame:
+def printed() -> pd.DataFrame:
+    """Every row of Tables II and III as printed text, such as `37.50`: one row a label, one column a metric of ours.
+
+    The column `group` holds that of Table II, or `Table III`, whose labels are those of `table_three`.
+    """
+    rows = {row["model"]: row["printed"] | {"group": row["group"]} for row in _tables()["table_II"]["rows"]}
+    sets = {row["key"]: row["printed"] | {"group": "Table III"} for row in _tables()["table_III"]["rows"]}
+    return _printed(rows | sets)
+
+
+def starred() -> dict[str, list[str]]:
+    """Cells of Table II with an asterisk: model to our names of the metrics, for the models that have any."""
+    rows = _tables()["table_II"]["rows"]
+    return {row["model"]: [METRIC_NAMES[name] for name in row["starred"]] for row in rows if row["starred"]}
+
+
+def levels() -> dict[str, float]:
+    """Level of significance that an asterisk stands for, by the `text` of Section V-C and by the `caption`."""
+    claims = _tables()["text_claims"]
+    return {"text": claims["alpha_text"], "caption": claims["p_caption"]}
+
+
+def _printed(rows: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename(columns=METRIC_NAMES)
 
 

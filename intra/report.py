@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import pandas as pd
+from IPython.core.pylabtools import print_figure
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from myst_nb import glue
@@ -67,3 +69,20 @@ def show_claim(claim: Claim) -> None:
     print(f"{claim.id}: {claim.verdict}")
     glue(f"verdict_{claim.id}", claim.verdict, display=False)
     show_table(claim.frame())
+
+
+def show_figure(figure: Figure, data: pd.DataFrame | None = None, decimals: int = 3) -> None:
+    """Show a figure together with the numbers behind it, which its page offers as CSV.
+
+    Both are one output, so that a picture and its numbers cannot come from different runs.
+
+    Args:
+        figure: To show; it is closed.
+        data: What is drawn, one row a mark; None where the figure shows pictures.
+        decimals: Of the floats in the CSV, few enough to be the same on other machines.
+    """
+    bundle = {"image/png": print_figure(figure, base64=True, bbox_inches="tight")}
+    if data is not None:
+        bundle["text/csv"] = data.round(decimals).to_csv(lineterminator="\n")
+    plt.close(figure)
+    display(bundle, raw=True)

@@ -14,7 +14,7 @@ from intra.records import NO_RESULT_CODE, RESULT_CODE, system_code
 
 HEAVY = {"torch", "torchvision", "transformers", "open_clip", "safetensors"}
 LIGHT = (
-    "agreement analysis checks claims comparisons config data.export data.importers data.importers.mod "
+    "agreement analysis audit.findings audit.released checks claims comparisons config data.export data.importers data.importers.mod "
     "data.importers.stickerchat data.importers.stickerint data.reader evaluation figures files identity main_results "
     "metrics notebooks paper paths pretraining readings records replystickers.design reproduce status study tables"
 ).split()

@@ -1,0 +1,1 @@
+"""What can be computed from the numbers that the paper prints, and from nothing else."""
