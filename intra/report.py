@@ -65,9 +65,10 @@ def glue_figure(name: str, figure: Figure) -> None:
 
 
 def show_claim(claim: Claim) -> None:
-    """Show the closing claim row, print and glue its verdict."""
+    """Show the closing claim row, print its verdict, and glue `verdict_<id>`, `claim_<id>`, `paper_<id>` and `ours_<id>`."""
     print(f"{claim.id}: {claim.verdict}")
-    glue(f"verdict_{claim.id}", claim.verdict, display=False)
+    for name in ("verdict", "claim", "paper", "ours"):
+        glue(f"{name}_{claim.id}", getattr(claim, name), display=False)
     show_table(claim.frame())
 
 
