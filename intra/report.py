@@ -65,7 +65,7 @@ def glue_figure(name: str, figure: Figure) -> None:
 
 
 def show_claim(claim: Claim) -> None:
-    """Show the closing claim row, print its verdict, and glue `verdict_<id>`, `claim_<id>`, `paper_<id>`, `ours_<id>`."""
+    """Show the closing claim row, print its verdict, and glue its parts as `verdict_<id>`, `ours_<id>` etc."""
     print(f"{claim.id}: {claim.verdict}")
     for name in ("verdict", "claim", "paper", "ours"):
         glue(f"{name}_{claim.id}", getattr(claim, name), display=False)
