@@ -403,8 +403,8 @@ def reproduce(
     What an earlier, even interrupted, build left behind and nothing has changed since is not made again.
 
     Args:
-        seeds: Of the fresh runs; those of each study by default. With other ones, studies that only chose settings are
-            left out, and generated text is the reference's, as far as there is any.
+        seeds: Of the fresh runs; those of each study by default. With other ones, studies that are not `in_every_build`
+            are left out, and generated text is the reference's, as far as there is any.
         parameters: Of notebooks, as in `assign_parameters`.
         workers: Processes that make runs.
         report: Called with one line per run and notebook, and with the seconds of each stage at the end.
@@ -417,7 +417,7 @@ def reproduce(
     with watch.stage("study"):
         names = list(STUDIES)
         if seeds is not None:
-            names = [name for name in names if not STUDIES[name].decides]
+            names = [name for name in names if STUDIES[name].in_every_build]
             generated("mini")
         records = run_study(names, seeds=seeds, report=report, workers=workers)
         fresh = {name: by_label(records, name, seeds=seeds) for name in names}

@@ -39,8 +39,8 @@ class Study:
     configurations: dict[str, dict]
     """Label, as tables print it, to what is asked of `RunConfig.of_profile`."""
     seeds: tuple[int, ...] = field(default=(0, 1, 2, 3, 4))
-    decides: bool = False
-    """Whether settings of other studies were chosen by it. A build with other seeds does not make it again."""
+    in_every_build: bool = True
+    """Not so where runs only chose settings, or repeat the dearest ones: a build with other seeds leaves them out."""
 
 
 INT_RA = "Int-RA"
@@ -180,9 +180,9 @@ STUDIES: dict[str, Study] = {
     "tuning": Study(
         {f"{label}, {rate:g}": tuned(label, rate) for label in _trained() for rate in LEARNING_RATES},
         seeds=(0,),
-        decides=True,
+        in_every_build=False,
     ),
-    "gallery": Study(_on_all_stickers(), seeds=(0,)),
+    "gallery": Study(_on_all_stickers(), seeds=(0,), in_every_build=False),
     "ablations": Study({INT_RA: {}, **dict(_without())}),
     "window": Study({str(window): {"window": window} for window in range(2, 11)}),
     "attributes": Study(dict(_attribute_sets())),

@@ -323,7 +323,7 @@ def test_a_build_runs_all_studies_and_tells_of_each(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "Stopwatch", lambda seconds: Stopwatch())  # those of the environment stay
     lines = []
     reproduce.reproduce([1], workers=2, report=lines.append)
-    names = [name for name, own in study.STUDIES.items() if not own.decides]
+    names = [name for name, own in study.STUDIES.items() if own.in_every_build]
     assert asked == [(names, {"seeds": [1], "report": lines.append, "workers": 2})]
     assert copied == ["mini"]  # text that was generated for the reference
     assert offered == [(list(study.STUDIES["main"].configurations), reproduce.BUILD / "site" / "downloads" / "runs")]
@@ -332,7 +332,7 @@ def test_a_build_runs_all_studies_and_tells_of_each(tmp_path, monkeypatch):
     assert compared == [
         (name, label, "same" if 1 in own.seeds else "within seed spread")  # of the seeds that the reference has
         for name, own in study.STUDIES.items()
-        if not own.decides
+        if own.in_every_build
         for label in own.configurations
     ]
     assert re.search(r"study +\d", lines[-1]) and "environment" not in lines[-1]
