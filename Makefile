@@ -9,6 +9,10 @@ UV := $(shell sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.lock)
 # Of the runs of `make book`: as many as fit ten minutes on two cores.
 SEEDS ?= 0
 
+# Address of the public repository of this copy, for launch buttons: make book REPOSITORY=https://github.com/owner/name
+REPOSITORY ?= $(INTRA_REPOSITORY)
+export INTRA_REPOSITORY := $(REPOSITORY)
+
 # One thread: the same sums on any machine, and faster for small models on few cores.
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive

@@ -107,56 +107,6 @@ def intention_predictions(records: Sequence[Record], dataset: Dataset) -> pd.Dat
     return pd.concat(frames, ignore_index=True)
 
 
-def relation_mass(scores: np.ndarray, stickers: Sequence[Sticker], size: float = 240) -> pd.DataFrame:
-    r"""How much of a sticker's relation score falls into the box of a part.
-
-    Args:
-        scores: \mathcal{M}, shape (S, P), P a square number of regions.
-        stickers: The S stickers, whose `regions` are boxes in pixels of a `size` square.
-        size: Side of the picture.
-
-    Returns:
-        One row a sticker and part: `mass`, the share of the score inside the part; `picture` and `figure`, the
-        share that a score would have there which is uniform over the whole picture or over the box of the
-        drawn figure.
-    """
-    side = round(scores.shape[1] ** 0.5)
-    rows = []
-    for number, (score, sticker) in enumerate(zip(scores, stickers, strict=True)):
-        figure = region_cover(sticker.regions["body"], side, size)
-        for part, box in sticker.regions.items():
-            covered = region_cover(box, side, size)
-            mass, over_figure = (float(weights @ covered / weights.sum()) for weights in (score, figure))
-            row = {"sticker": number, "part": part, "mass": mass}
-            rows.append(row | {"picture": float(covered.mean()), "figure": over_figure})
-    return pd.DataFrame(rows)
-
-
-def region_cover(box: Sequence[float], side: int, size: float) -> np.ndarray:
-    """Share of each region that a box covers, shape (side * side,), row by row from the top."""
-    edges = np.linspace(0, size, side + 1)
-    x0, y0, x1, y1 = box
-    across = np.clip(np.minimum(edges[1:], x1) - np.maximum(edges[:-1], x0), 0, None)
-    down = np.clip(np.minimum(edges[1:], y1) - np.maximum(edges[:-1], y0), 0, None)
-    return np.outer(down, across).ravel() / (size / side) ** 2
-
-
-def mass_by_part(mass: pd.DataFrame) -> pd.DataFrame:
-    """Mean of the columns of `relation_mass` for each part, and how far mass exceeds a uniform figure.
-
-    Returns:
-        One row a part; `excess` is the mean of mass minus figure, `low` and `high` its 95 % bootstrap interval
-        over stickers.
-    """
-    rows = {}
-    for part, group in mass.groupby("part"):
-        excess = (group["mass"] - group["figure"]).to_numpy()
-        low, high = bootstrap_interval([excess])
-        means = {"stickers": len(group)} | group[["mass", "picture", "figure"]].mean().to_dict()
-        rows[part] = means | {"excess": excess.mean(), "low": low, "high": high}
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
 def same_intention_rate(spoken: pd.DataFrame, resamples: int = 1000) -> pd.Series:
     """How often two conversations that retrieve one event share their intention.
 

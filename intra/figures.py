@@ -300,45 +300,6 @@ def window_curves(
     return figure
 
 
-def relation_overlays(
-    stickers: Sequence[Sticker], scores: Sequence[np.ndarray], titles: Sequence[str], columns: int = 6
-) -> Figure:
-    r"""Stickers with their relation scores laid over them; darker red is a higher score.
-
-    Args:
-        stickers: To show.
-        scores: For each, \mathcal{M} over the regions, shape (P,), P a square number, row by row from the top.
-        titles: One each.
-        columns: In the grid.
-    """
-    figure = contact_sheet(stickers, titles, columns)
-    for place, score in zip(figure.axes, scores, strict=False):
-        side = round(len(score) ** 0.5)
-        place.imshow(
-            score.reshape(side, side),
-            extent=(*place.get_xlim(), *place.get_ylim()),
-            cmap="Reds",
-            alpha=0.75 * (score / score.max()).reshape(side, side),
-            interpolation="nearest",
-        )
-    return figure
-
-
-def excess_points(frame: pd.DataFrame) -> Figure:
-    """How far the relation mass of each part exceeds a uniform figure, with intervals.
-
-    Args:
-        frame: Answer of `analysis.mass_by_part`.
-    """
-    figure, axes = plt.subplots(figsize=(6, 0.4 * len(frame) + 1.2))
-    _intervals(axes, frame, "excess")
-    axes.axvline(0, color="black", linestyle="--", linewidth=1)
-    axes.set(xlabel="share of the relation score, minus that of a score uniform over the figure")
-    axes.margins(y=0.2)
-    figure.tight_layout()
-    return figure
-
-
 def pretraining_curves(history: pd.DataFrame) -> Figure:
     """Terms of the loss on the training pictures and accuracy on the validation drawings by epoch.
 

@@ -72,18 +72,41 @@ def show_claim(claim: Claim) -> None:
     show_table(claim.frame())
 
 
-def show_figure(figure: Figure, data: pd.DataFrame | None = None, decimals: int = 3) -> None:
+def show_figure(figure: Figure, data: pd.DataFrame | None, decimals: int = 3) -> None:
     """Show a figure together with the numbers behind it, which its page offers as CSV.
 
     Both are one output, so that a picture and its numbers cannot come from different runs.
 
     Args:
         figure: To show; it is closed.
-        data: What is drawn, one row a mark; None where the figure shows pictures.
+        data: What is drawn; levels of its columns are joined, as `hit@1 mean`. None where the figure shows pictures.
         decimals: Of the floats in the CSV, few enough to be the same on other machines.
     """
     bundle = {"image/png": print_figure(figure, base64=True, bbox_inches="tight")}
     if data is not None:
-        bundle["text/csv"] = data.round(decimals).to_csv(lineterminator="\n")
+        joined = [" ".join(map(str, name)).strip() if isinstance(name, tuple) else name for name in data.columns]
+        bundle["text/csv"] = data.set_axis(joined, axis=1).round(decimals).to_csv(lineterminator="\n")
     plt.close(figure)
     display(bundle, raw=True)
+
+
+def drawn(
+    results: pd.DataFrame,
+    chance: Mapping[str, float] | pd.DataFrame | None = None,
+    paper: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Results with what a figure draws beside them, as further columns (metric, `chance`) and (metric, `paper`).
+
+    Args:
+        results: Answer of `tables.results`.
+        chance: Metric to percent; or a frame with a column a metric, whose index is named as a level of the results'.
+        paper: Printed values in percent, one column a metric, for some of the rows.
+    """
+    parts = {metric: results[metric] for metric in results.columns.unique(0)}
+    for metric, part in parts.items():
+        if isinstance(chance, pd.DataFrame):
+            part = part.assign(chance=part.index.get_level_values(chance.index.name).map(chance[metric]))
+        elif chance:
+            part = part.assign(chance=chance[metric])
+        parts[metric] = part if paper is None else part.assign(paper=paper[metric])
+    return pd.concat(parts, axis=1)

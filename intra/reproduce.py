@@ -1,16 +1,12 @@
-"""Execute the notebooks with papermill and render the book from the executed copies.
+"""Execute the notebooks with papermill, and lead a build from the studies to the rendered book.
 
-A build never writes to `notebooks/`: executed copies go to a run directory, the book is put together in a
-site directory, and only `accept` carries outputs back.
+A build never writes to `notebooks/`: executed copies go to a run directory, `intra.site` puts the book together from
+them, and only `accept` carries outputs back.
 """
 
 import contextlib
-import hashlib
 import os
 import re
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,14 +15,10 @@ from typing import Any
 from intra import notebooks as files
 from intra.config import unknown
 from intra.errors import IntraError
-from intra.evaluation import MATCHES
-from intra.main_results import run_file
-from intra.paths import BOOK, BUILD, NOTEBOOKS, PACKAGE, RECORDS, ROOT
+from intra.paths import BUILD, PACKAGE, RECORDS, ROOT
+from intra.site import LOCK, book_notebooks, digest, first_line, render_book, short, stage_runs, stage_site
 
 Report = Callable[[str], None]
-
-LOCK = ROOT / "requirements.lock"
-TOC = BOOK / "_toc.yml"
 
 KERNEL_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # the same sums in the same order on any number of cores, and faster on few
@@ -72,46 +64,6 @@ class Stopwatch:
         width = max(len("stage"), *(len(name) for name, _ in rows))
         lines = [f"{'stage':<{width}}  {'seconds':>8}"]
         return "\n".join(lines + [f"{name:<{width}}  {seconds:>8.1f}" for name, seconds in rows])
-
-
-def pages(toc: Path = TOC) -> list[str]:
-    """Return the pages of a `jb-book` table of contents in reading order, as paths without suffix.
-
-    Raises:
-        IntraError: If the file is missing or is no table of contents.
-    """
-    import yaml
-
-    try:
-        content = yaml.safe_load(toc.read_text(encoding="utf-8"))
-        entries = [content["root"]]
-        for part in content.get("parts", [content]):
-            entries += [chapter["file"] for chapter in part["chapters"]]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise IntraError(f"{toc}: not a table of contents of format jb-book: {_first_line(error)}") from error
-    return entries
-
-
-def book_notebooks(toc: Path = TOC, folder: Path = NOTEBOOKS) -> list[Path]:
-    """Return the notebooks of the book in reading order."""
-    return [folder / f"{Path(page).name}.ipynb" for page in pages(toc) if page.startswith("notebooks/")]
-
-
-def digest(paths: Iterable[Path], *more: str) -> str:
-    """Digest of the names and bytes of files and of all files below folders; missing paths count as empty.
-
-    Args:
-        paths: Files or folders.
-        more: Further text that the digest depends on.
-    """
-    total = hashlib.sha256("\0".join(more).encode())
-    for top in paths:
-        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-            if path.is_file() and "__pycache__" not in path.parts:
-                total.update(f"\0{path.relative_to(top)}\0".encode())
-                total.update(hashlib.sha256(path.read_bytes()).digest())
-        total.update(b"\0\0")
-    return total.hexdigest()
 
 
 def known_parameters(notebook: Path) -> list[str]:
@@ -241,13 +193,13 @@ def _execute(source: Path, values: Mapping[str, Any], run_directory: Path) -> An
         raise KeyboardInterrupt(message) from None
     except Exception as error:
         if isinstance(error, PapermillExecutionError):
-            place = f"cell {error.exec_count}: {error.ename}: {_first_line(error.evalue)}"
+            place = f"cell {error.exec_count}: {error.ename}: {first_line(error.evalue)}"
         else:  # the kernel did not start, or died
-            place = f"{type(error).__name__}: {_first_line(error)}"
+            place = f"{type(error).__name__}: {first_line(error)}"
         if partial.is_file():
             failed.parent.mkdir(exist_ok=True)
             os.replace(partial, failed)
-            place += f" (what ran is in {_short(failed)})"
+            place += f" (what ran is in {short(failed)})"
         raise IntraError(f"{source.name}: {place}") from error
     finally:
         partial.unlink(missing_ok=True)
@@ -263,98 +215,6 @@ def _kernel_environment() -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
-
-
-def _first_line(error: object) -> str:
-    """Return the first line of a message, since a one-line error has room for no more."""
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
-
-
-def _short(path: Path) -> Path:
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-
-
-def stage_runs(main: Mapping[str, Sequence[Any]], folder: Path) -> None:
-    """Copy the ranked lists of one fresh run of each row, and what is right, to where the book finds them.
-
-    Args:
-        main: Row to its fresh records.
-        folder: To create.
-    """
-    folder.mkdir(parents=True)
-    for label, records in main.items():
-        shutil.copy(records[0].path / "test.run.gz", folder / run_file(label))
-    for match in MATCHES:
-        shutil.copy(next(iter(main.values()))[0].root / "qrels" / f"{match}.qrels", folder)
-
-
-def stage_site(run_directory: Path, site_directory: Path, status_markdown: str, *, root: Path = ROOT) -> None:
-    """Put the sources of the book together: settings, prose pages, executed notebooks, status page.
-
-    Args:
-        run_directory: Folder whose `notebooks/` holds the executed copies.
-        site_directory: Folder to create; what it held before is removed.
-        status_markdown: Text of `book/status.md`, the page on how this book was made.
-        root: Folder with `_config.yml` and `book/`.
-
-    Raises:
-        IntraError: If a page of the table of contents is missing.
-    """
-    shutil.rmtree(site_directory, ignore_errors=True)
-    ignore = shutil.ignore_patterns("records", "_toc.yml", "__pycache__", ".*")
-    shutil.copytree(root / "book", site_directory / "book", ignore=ignore)
-    shutil.copy(root / "_config.yml", site_directory)
-    shutil.copy(root / "book" / "_toc.yml", site_directory)
-    (site_directory / "book" / "status.md").write_text(status_markdown, encoding="utf-8")
-    (site_directory / "notebooks").mkdir()
-    (site_directory / "downloads").mkdir()  # what the settings name must be there, if only empty
-    for page in pages(root / "book" / "_toc.yml"):
-        executed = run_directory / f"{page}.ipynb"
-        if page.startswith("notebooks/") and executed.is_file():
-            shutil.copy(executed, site_directory / "notebooks")
-        if not any((site_directory / f"{page}{suffix}").is_file() for suffix in (".md", ".ipynb")):
-            raise IntraError(f"{page}: the table of contents names this page, but there is none")
-
-
-def render_book(site_directory: Path, html_directory: Path) -> bool:
-    """Render a staged site; warnings are errors. The old pages stay until the new ones are complete.
-
-    Args:
-        site_directory: What `stage_site` made.
-        html_directory: Where the pages go, `index.html` first.
-
-    Returns:
-        Whether it rendered; False when the pages were already those of this site.
-
-    Raises:
-        IntraError: With the first warning and the place of the log.
-    """
-    stamp = html_directory.with_name(html_directory.name + ".digest")
-    log = html_directory.with_name(html_directory.name + ".log")
-    built = site_directory / "_build"
-    shutil.rmtree(built, ignore_errors=True)
-    wanted = digest([site_directory, LOCK])
-    if stamp.is_file() and stamp.read_text() == wanted and (html_directory / "index.html").is_file():
-        return False
-    # --all: otherwise a page keeps the numbers that it took from another page's old outputs
-    command = [sys.executable, "-c", "import sys; from jupyter_book.cli.main import main; sys.exit(main())"]
-    command += ["build", str(site_directory), "--all", "-W", "-n", "--keep-going", "-q"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(output, encoding="utf-8")
-    if done.returncode or not (built / "html" / "index.html").is_file():
-        lines = [line.strip() for line in output.splitlines() if line.strip()]
-        told = [line for line in lines if re.search(r"WARNING|ERROR|Error:", line)] or lines[-1:]
-        first = told[0].replace(f"{site_directory}{os.sep}", "") if told else f"status {done.returncode}"
-        raise IntraError(f"the book did not render: {first} (log: {_short(log)})")
-    stamp.unlink(missing_ok=True)
-    shutil.rmtree(html_directory, ignore_errors=True)
-    os.replace(built / "html", html_directory)
-    shutil.rmtree(built, ignore_errors=True)
-    stamp.write_text(wanted)
-    return True
 
 
 def accept(
@@ -423,14 +283,14 @@ def reproduce(
         fresh = {name: by_label(records, name, seeds=seeds) for name in names}
     with watch.stage("notebooks"):
         inputs = (RECORDS,) if RECORDS.exists() else (FRESH_RECORDS,)
-        execute_notebooks(BUILD / "run", parameters, inputs=inputs, report=report)
+        copies = execute_notebooks(BUILD / "run", parameters, inputs=inputs, report=report)
     with watch.stage("book"):
         report("rendering the book ...")
         reference = {name: reference_records(name) for name in STUDIES}
-        stage_site(BUILD / "run", BUILD / "site", status_page(reference, fresh))
+        stage_site(BUILD / "run", BUILD / "site", status_page(reference, fresh, copies))
         stage_runs(fresh["main"], BUILD / "site" / "downloads" / "runs")
         render_book(BUILD / "site", BUILD / "html")
-    report(f"\n{watch.table()}\n\n{_short(BUILD / 'html' / 'index.html')}")
+    report(f"\n{watch.table()}\n\n{short(BUILD / 'html' / 'index.html')}")
 
 
 def accept_run(report: Report = _say) -> None:

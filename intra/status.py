@@ -1,11 +1,16 @@
-"""The status page of the book: what the reference was made with, and whether a fresh run agrees with it."""
+"""The status page of the book: what it was made with, and whether a fresh run agrees with the reference."""
 
+import ast
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from intra import notebooks
 from intra.agreement import agreement
+from intra.engines import processors
 from intra.paths import RECORDS
 from intra.records import Record, environment
 from intra.tables import to_myst
@@ -14,6 +19,9 @@ Studies = Mapping[str, Mapping[str, Sequence[Record]]]
 """Name of a study to label of a configuration to its records."""
 BENCH = RECORDS / "bench.json"
 """What `make bench` found."""
+DIGITS = 12
+"""Of a digest that is shown, as records keep them."""
+UNKNOWN = "not on record"
 
 _PAGE = """# Status
 
@@ -21,72 +29,170 @@ What this copy of the book was made with. It is written anew by every `make book
 
 ## Does a fresh run agree with the reference?
 
-The tables and figures of this book are computed from the *reference records* in `book/records`. Building the
-book trains every configuration again; this table compares the two. *Same* means equal to six decimals, as is
-expected on the machine that made the reference; elsewhere floating point differs, and agreement means that the
-fresh value lies within two standard deviations over the reference's seeds.
+The tables and figures of this book are computed from the *reference records* in `book/records`. Building the book
+trains configurations again, but for those that only chose settings or repeat the dearest runs; this table compares
+the two. *Same* means equal to six decimals, as is expected on the machine that made the reference; elsewhere floating
+point differs, and agreement means that the fresh value lies within two standard deviations over the reference's
+seeds.
 
 {agreement}
 
-## Seconds
+## The reference run
 
-{seconds}
+{runs}
 
-## Costs
+Two records with the same digests were made by the same code from the same data. A digest of code is that of the syntax
+trees, without comments and docstrings, of all modules that a system's results depend on.
 
-{costs}
-
-## Parts
+{digests}
 
 {parts}
 
-## Software
+## Notebooks
 
-{software}
+{notebooks}
+
+## Seconds and costs
+
+{seconds}
+
+{build}
+
+{costs}
+
+## Machine and software
+
+{machine}
 """
 
 
-def status_page(reference: Studies, fresh: Studies) -> str:
+def status_page(
+    reference: Studies,
+    fresh: Studies,
+    copies: Sequence[Path] = (),
+    seconds: Mapping[str, float] | None = None,
+    made_with: Mapping[str, str] | None = None,
+) -> str:
     """Markdown of the status page.
 
     Args:
         reference: Records that the book shows; without any before the first `make accept`.
         fresh: Records of this build.
+        copies: Executed notebooks, in the order of the book.
+        seconds: Stage of this build to what it took.
+        made_with: Answer of `machine` for this build; asked for by default.
     """
     shown = reference if any(_records(reference)) else fresh
-    first, now = (next(_records(studies)).content for studies in (shown, fresh))
-    software = {"reference": first["environment"], "this build": environment()}
-    digests = {"reference": first["inputs"]["code"], "this build": now["inputs"]["code"]}
+    runs = _runs(shown)
+    parts = pd.DataFrame({"name and revision": runs[0].content["inputs"]["components"]})
+    took = "Seconds to train and to score one run of the reference, median over runs, and of all of them together"
+    digests = "Digests of the code that each system depends on, and of the data, of the reference and of this build"
     return _PAGE.format(
         agreement=_agreement(reference, fresh),
-        seconds=to_myst(
-            _seconds(shown), "Seconds to train and to score one run of the reference, median", "tab-seconds", "system"
-        ),
+        runs=_sentence(shown, runs),
+        digests=to_myst(_digests(runs, _runs(fresh)), digests, "tab-digests", "system"),
+        parts=to_myst(parts, "Pretrained parts and sources of the reference run", "tab-parts", "part"),
+        notebooks=_notebooks(copies),
+        seconds=to_myst(_seconds(runs), took, "tab-seconds", "system"),
+        build=_build(seconds or {}),
         costs=_costs(),
-        parts=to_myst(
-            pd.DataFrame({"name and revision": first["inputs"]["components"]}),
-            "Parts of the reference run",
-            "tab-parts",
-            "part",
-        ),
-        software=to_myst(
-            pd.DataFrame(software).fillna("").T.assign(**{"code digest": pd.Series(digests)}).T,
-            "Versions, and digest of the code that the first run of the first study depends on",
-            "tab-software",
-            "software",
-        ),
+        machine=_machine(runs[0].content["environment"], made_with or machine()),
     )
+
+
+def machine() -> dict[str, str]:
+    """Versions, architecture, number of processors, and threads of torch: no name of a machine."""
+    import torch
+
+    return environment() | {"processors": str(processors()), "threads of torch": str(torch.get_num_threads())}
 
 
 def _records(studies: Studies) -> Iterator[Record]:
     return (record for study in studies.values() for records in study.values() for record in records)
 
 
-def _seconds(studies: Studies) -> pd.DataFrame:
-    """Medians over all runs of a system, whatever else was changed."""
-    runs = {record.path: record for record in _records(studies)}  # a run may be in several studies
-    frame = pd.DataFrame([{"system": record.system, **record.content["seconds"]} for record in runs.values()])
-    return frame.groupby("system", sort=False).median().map("{:.2f}".format)
+def _runs(studies: Studies) -> list[Record]:
+    """Each run once, in however many studies it is."""
+    return list({record.path: record for record in _records(studies)}.values())
+
+
+def _sentence(studies: Studies, runs: Sequence[Record]) -> str:
+    systems, seeds = ({getattr(run, name) for run in runs} for name in ("system", "seed"))
+    data = sorted({f"{own['name']} {own['version']}" for own in (run.content["dataset"] for run in runs)})
+    asked = [name for name, study in studies.items() if study]
+    return (
+        f"{len(runs)} runs of {len(systems)} systems in {len(asked)} studies, with up to {len(seeds)} seeds, on "
+        f"{', '.join(data)}; whatever studies ask for a run, it is made once."
+    )
+
+
+def _digests(runs: Sequence[Record], fresh: Sequence[Record]) -> pd.DataFrame:
+    """Digests of code, a row a system, and of the data; several where runs differ, nothing where there is no run."""
+
+    def found(records: Sequence[Record]) -> pd.Series:
+        told: dict[str, set[str]] = {}
+        for record in records:
+            told.setdefault(record.system, set()).add(record.content["inputs"]["code"])
+            told.setdefault("(data)", set()).add(record.content["inputs"]["dataset"])
+        return pd.Series({name: ", ".join(sorted(own)) for name, own in told.items()}, dtype=object)
+
+    frame = pd.DataFrame({"reference": found(runs), "this build": found(fresh)}).fillna("not run")
+    return frame.sort_index()
+
+
+def _seconds(runs: Sequence[Record]) -> pd.DataFrame:
+    """Over all runs of a system, whatever else was changed."""
+    frame = pd.DataFrame([{"system": record.system, **record.content["seconds"]} for record in runs])
+    groups = frame.groupby("system", sort=False)
+    total = groups.sum().sum(axis=1).map("{:.0f}".format)
+    return groups.median().map("{:.2f}".format).assign(**{"all together": total, "runs": groups.size()})
+
+
+def _build(seconds: Mapping[str, float]) -> str:
+    if not seconds:
+        return ""
+    frame = pd.DataFrame({"seconds": {stage: f"{own:.1f}" for stage, own in seconds.items()}})
+    return to_myst(frame, "Seconds of this build before its pages were rendered", "tab-build", "stage")
+
+
+def _machine(reference: Mapping[str, str], build: Mapping[str, str]) -> str:
+    frame = pd.DataFrame({"reference": reference, "this build": build}).reindex(build).fillna(UNKNOWN)
+    caption = "Versions and machine; a result may depend on the architecture in its last digits"
+    return to_myst(frame, caption, "tab-software", "software")
+
+
+def _notebooks(copies: Sequence[Path]) -> str:
+    if not copies:
+        return "None was executed for this copy."
+    frame = pd.DataFrame.from_dict({copy.stem: executed(notebooks.read(copy)) for copy in copies}, orient="index")
+    caption = "Executed notebooks: parameters other than their own, and digest of what an author wrote, without outputs"
+    return to_myst(frame, caption, "tab-notebooks", "notebook")
+
+
+def executed(notebook: Any) -> dict[str, str]:
+    """How a notebook was executed.
+
+    Args:
+        notebook: As papermill left it.
+
+    Returns:
+        Number of `code cells`, whether they ran `in order` (each once, from 1), `parameters` of the run that are not
+        its own, and the `source` digest.
+    """
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    in_order = [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    given = "; ".join(line for cell in code if notebooks.is_injected(cell) for line in _assigned(cell.source))
+    return {
+        "code cells": str(len(code)),
+        "in order": "yes" if in_order else "no",
+        "parameters": given or "its own",
+        "source": notebooks.source_digest(notebook)[:DIGITS],
+    }
+
+
+def _assigned(source: str) -> list[str]:
+    """The assignments of a cell, each on one line."""
+    return [ast.unparse(node) for node in ast.parse(source).body if isinstance(node, ast.Assign)]
 
 
 def _costs() -> str:
@@ -94,8 +200,9 @@ def _costs() -> str:
         return "Not measured yet: `make bench`."
     found = json.loads(BENCH.read_text(encoding="utf-8"))
     caption = (
-        "Seconds, and ratio to the first of its kind (median and range over turns), as make bench found them; "
-        f"a run of a few conversations of the default profile, from nothing, needs {found['memory']['peak_mib']} MiB"
+        "Seconds, and ratio to the first of its kind (median and range over turns), as make bench found them on "
+        f"{found['environment']['processors']} processors; a run of a few conversations of the default profile, from "
+        f"nothing, needs {found['memory']['peak_mib']} MiB"
     )
     return to_myst(costs(found).map("{:g}".format), caption, "tab-costs", "what")
 

@@ -1,4 +1,4 @@
-"""What several test modules share: toy features with a planted rule, and one smoke study a session."""
+"""What several test modules share: toy features with a planted rule; a smoke study and a book, one a session each."""
 
 import os
 import subprocess
@@ -12,6 +12,7 @@ from intra.data.schema import Conversation, Utterance
 from intra.features import Features, Gallery, Partition, Queries
 from intra.generation.attributes import StickerAttributes
 from intra.paths import ROOT
+from intra.site import render_book, stage_site
 from intra.vectors import Standardiser
 
 SMOKE_SEEDS = (0, 1)
@@ -160,4 +161,20 @@ def elsewhere(other_process):
     """Folder of the other process (`cache`, `records`, `stdout`, `stderr`), when it has ended well."""
     folder, process = other_process
     assert process.wait(timeout=300) == 0, (folder / "stderr").read_text()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The sources of the book with the committed notebooks in the place of executed copies."""
+    folder = tmp_path_factory.mktemp("book") / "site"
+    stage_site(ROOT, folder, "# How this book was made\n\nFrom the committed notebooks.\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def html(site):
+    """Folder of the rendered book."""
+    folder = site.parent / "html"
+    assert render_book(site, folder)
     return folder

@@ -1,14 +1,19 @@
 """The verdict on a fresh run, against cases worked by hand, and the page that tells it."""
 
+import platform
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from intra.agreement import OUTSIDE, SAME, WITHIN, agreement
 from intra.config import RunConfig
+from intra.engines import processors
 from intra.records import Record
-from intra.status import costs, status_page
+from intra.status import costs, executed, machine, status_page
+
+MACHINE = {"python": "3.12.1", "processors": "2"}
 
 
 def record(system, seed, value):
@@ -105,7 +110,8 @@ def timed(system, seed, seconds, code="0123456789ab", **changes):
     content = record(system, seed, 0.5).content | {"seconds": {"fit": seconds, "score": 0.25}}
     config = RunConfig(system=system, seed=seed, **changes)
     made_with = {
-        "inputs": {"code": code, "components": {"text": "an encoder@1"}},
+        "inputs": {"code": code, "dataset": "d1", "components": {"text": "an encoder@1"}},
+        "dataset": {"name": "Toy", "version": "1.0"},
         "environment": {"python": "3.11.0"},
     }
     return Record(Path(f"{config.digest()}"), content | {"config": config.as_dict()} | made_with)
@@ -124,7 +130,7 @@ def test_the_status_page_compares_studies_by_label():
     reference = {"main": {"Random": control, "Int-RA": ours}, "window": {"2": wide, "6": ours}, "plus": {}}
     now = [timed("int_ra", 0, 4, code="ba9876543210")]
     fresh = {"main": {"Int-RA": now}, "window": {"6": now}, "plus": {}}
-    page = status_page(reference, fresh)
+    page = status_page(reference, fresh, made_with=MACHINE)
     head, *agreed = rows(page, "tab-agreement")
     assert head == ["study", "configuration", "fresh runs", "reference mAP", "fresh mAP", "verdict"]
     assert agreed == [
@@ -132,18 +138,90 @@ def test_the_status_page_compares_studies_by_label():
         ["window", "6", "1", "50.00 ± 0.00", "50.00", "same"],
     ]
     # a run counts once, in however many studies it is: the median of 4, 6, 9 and 11
-    assert rows(page, "tab-seconds")[1:] == [["random", "0.00", "0.25"], ["int_ra", "7.50", "0.25"]]
+    assert rows(page, "tab-seconds") == [
+        ["system", "fit", "score", "all together", "runs"],
+        ["random", "0.00", "0.25", "0", "1"],
+        ["int_ra", "7.50", "0.25", "31", "4"],  # 4 + 6 + 9 + 11 and four times a quarter
+    ]
+    assert "5 runs of 2 systems in 2 studies, with up to 3 seeds, on Toy 1.0;" in page
     assert rows(page, "tab-parts")[1:] == [["text", "an encoder@1"]]
-    assert ["code digest", "0123456789ab", "ba9876543210"] in rows(page, "tab-software")
+    assert rows(page, "tab-digests") == [
+        ["system", "reference", "this build"],
+        ["(data)", "d1", "d1"],
+        ["int_ra", "0123456789ab", "ba9876543210"],
+        ["random", "0123456789ab", "not run"],
+    ]
+    assert rows(page, "tab-software")[1:] == [["python", "3.11.0", "3.12.1"], ["processors", "not on record", "2"]]
     # a backtick in the line that opens a table would end it
     assert not [line for line in page.splitlines() if line.startswith("```") and "`" in line[3:]]
 
 
 @pytest.mark.parametrize("reference", [{}, {"main": {}}])
 def test_without_a_reference_the_status_page_says_so(reference):
-    page = status_page(reference, {"main": {"Int-RA": [timed("int_ra", 0, 4)]}})
+    page = status_page(reference, {"main": {"Int-RA": [timed("int_ra", 0, 4)]}}, made_with=MACHINE)
     assert "There is no reference yet" in page and "tab-agreement" not in page
-    assert rows(page, "tab-seconds")[1:] == [["int_ra", "4.00", "0.25"]]
+    assert rows(page, "tab-seconds")[1:] == [["int_ra", "4.00", "0.25", "4", "1"]]
+
+
+def test_runs_of_several_codes_are_all_named():
+    runs = [timed("int_ra", 0, 4, "b" * 12), timed("int_ra", 1, 4, "a" * 12)]
+    page = status_page({"main": {"Int-RA": runs}}, {"main": {"Int-RA": runs[:1]}}, made_with=MACHINE)
+    assert ["int_ra", f"{'a' * 12}, {'b' * 12}", "b" * 12] in rows(page, "tab-digests")
+
+
+def test_stages_of_the_build_are_told_where_they_are_known():
+    studies = {"main": {"Int-RA": [timed("int_ra", 0, 4)]}}
+    page = status_page(studies, studies, seconds={"study": 12.345, "notebooks": 6}, made_with=MACHINE)
+    assert rows(page, "tab-build")[1:] == [["study", "12.3"], ["notebooks", "6.0"]]
+    assert "tab-build" not in status_page(studies, studies, made_with=MACHINE)
+
+
+def test_the_machine_is_told_without_its_name():
+    told = machine()
+    assert told["processors"] == str(processors()) and int(told["threads of torch"]) > 0
+    assert told["machine"] == platform.machine() and platform.node() not in told.values()
+
+
+def notebook(*cells, counts=None):
+    made = nbformat.v4.new_notebook(cells=list(cells))
+    code = [cell for cell in made.cells if cell.cell_type == "code"]
+    for cell, count in zip(code, counts or range(1, len(code) + 1), strict=True):
+        cell.execution_count = count
+    return made
+
+
+def injected(source):
+    return nbformat.v4.new_code_cell(source, metadata={"tags": ["injected-parameters"]})
+
+
+def test_a_notebook_that_ran_once_from_the_top_is_in_order():
+    text, code = nbformat.v4.new_markdown_cell("# A"), nbformat.v4.new_code_cell
+    ran = executed(notebook(text, code("a = 1"), code("b = 2")))
+    assert (ran["code cells"], ran["in order"], ran["parameters"]) == ("2", "yes", "its own")
+    for counts in ([1, 3], [2, 3], [2, 1], [1, None]):
+        assert executed(notebook(text, code("a = 1"), code("b = 2"), counts=counts))["in order"] == "no"
+
+
+def test_parameters_are_those_that_the_run_was_given():
+    own = nbformat.v4.new_code_cell("seeds = [0]")
+    given = injected("# Parameters\nseeds = [0, 1]\nprofile = 'mini'\n")
+    with_given, without = executed(notebook(own, given)), executed(notebook(own))
+    assert with_given["parameters"] == "seeds = [0, 1]; profile = 'mini'"
+    assert with_given["source"] == without["source"], "what an author wrote is the same"
+    assert executed(notebook(nbformat.v4.new_code_cell("seeds = [1]")))["source"] != without["source"]
+
+
+def test_the_status_page_lists_the_executed_copies(tmp_path):
+    names = ["02_b.ipynb", "01_a.ipynb"]
+    for name in names:
+        nbformat.write(notebook(nbformat.v4.new_code_cell(f"x = {name!r}")), tmp_path / name)
+    studies = {"main": {"Int-RA": [timed("int_ra", 0, 4)]}}
+    page = status_page(studies, studies, [tmp_path / name for name in names], made_with=MACHINE)
+    told = rows(page, "tab-notebooks")
+    assert told[0] == ["notebook", "code cells", "in order", "parameters", "source"]
+    assert [row[:4] for row in told[1:]] == [["02_b", "1", "yes", "its own"], ["01_a", "1", "yes", "its own"]]
+    assert len({row[4] for row in told[1:]}) == 2 and str(tmp_path) not in page
+    assert "None was executed" in status_page(studies, studies, made_with=MACHINE)
 
 
 def test_costs_are_a_row_a_measurement():

@@ -16,7 +16,9 @@ import pytest
 
 from intra.errors import IntraError
 from intra.paths import BOOK, NOTEBOOKS, ROOT
-from intra.reproduce import book_notebooks, pages, render_book, stage_site
+from intra.site import book_notebooks, pages, render_book
+
+pytest_plugins = ["helpers"]
 
 # Prose page: the notebook and the glue key of a number that the page must show.
 HEADLINES = {"book/index": ("06_main_results", "int_ra_hit1")}
@@ -139,21 +141,6 @@ def typed_results(markdown: str) -> list[str]:
 def search_index(html_directory: Path) -> dict:
     text = (html_directory / "searchindex.js").read_text(encoding="utf-8")
     return json.loads(text[text.index("(") + 1 : text.rindex(")")])
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The sources of the book with the committed notebooks in the place of executed copies."""
-    folder = tmp_path_factory.mktemp("book") / "site"
-    stage_site(ROOT, folder, "# How this book was made\n\nFrom the committed notebooks.\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def html(site):
-    folder = site.parent / "html"
-    assert render_book(site, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """pyproject.toml, requirements.lock, environment.yml and the Makefile describe one environment."""
 
 import re
+import shutil
 import subprocess
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
@@ -166,7 +167,19 @@ def test_make_refuses_an_old_python_in_one_line(tmp_path):
     assert not (tmp_path / "venv").exists()
 
 
-def test_the_continuous_integration_calls_make_test_alone():
-    commands = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert commands[1:] == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "make test"]
-    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+@pytest.mark.parametrize("browser", ["chromium", "google-chrome", None])
+def test_the_continuous_integration_installs_a_browser_if_there_is_none_and_calls_make_test(browser, tmp_path):
+    tools, called = tmp_path / "tools", tmp_path / "called"
+    tools.mkdir()
+    for name in filter(None, ("make", "apt-get", browser)):
+        (tools / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{called}\n')
+        (tools / name).chmod(0o755)
+    for name in ("bash", "dirname"):
+        (tools / name).symlink_to(shutil.which(name))
+    (tools / "id").write_text("#!/bin/sh\necho 0\n")
+    (tools / "id").chmod(0o755)
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    subprocess.run([script], env={"PATH": str(tools)}, check=True)
+    installs = ["apt-get update", "apt-get install --yes --no-install-recommends chromium"]
+    assert called.read_text().splitlines() == [*([] if browser else installs), "make test"]

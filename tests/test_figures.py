@@ -215,17 +215,6 @@ def test_window_curves_mark_what_validation_chooses():
         assert axes.get_ylim()[0] == 0
 
 
-def test_excess_points_carry_their_intervals():
-    frame = pd.DataFrame({"excess": [0.2, -0.1], "low": [0.15, -0.3], "high": [0.4, 0.05]}, index=["face", "hand"])
-    (axes,) = figures.excess_points(frame).axes
-    points, _, (bars,) = axes.containers[0]
-    assert points.get_xdata().tolist() == [-0.1, 0.2]  # drawn from below, so the first row stands on top
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["hand", "face"]
-    found = np.array([segment[:, 0] for segment in bars.get_segments()])
-    assert found == pytest.approx(np.array([[-0.3, 0.05], [0.15, 0.4]]))
-    assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"] == [0]
-
-
 def test_guess_points_carry_their_intervals():
     frame = pd.DataFrame({"accuracy": [40, 8], "low": [31, 5.5], "high": [52, 9]}, index=["n-grams", "majority"])
     (axes,) = figures.guess_points(frame, "right (%)").axes
@@ -235,19 +224,6 @@ def test_guess_points_carry_their_intervals():
     found = np.array([segment[:, 0] for segment in bars.get_segments()])
     assert found == pytest.approx(np.array([[5.5, 9], [31, 52]]))
     assert (axes.get_xlabel(), axes.get_xlim()) == ("right (%)", (0, 100))
-
-
-def test_relation_scores_lie_exactly_over_their_sticker(stickers):
-    scores = [np.array([0.1, 0.2, 0.3, 0.4]), np.full(9, 1 / 9)]
-    figure = figures.relation_overlays(stickers[:2], scores, ["a", "b"], columns=2)
-    for axes, score in zip(figure.axes, scores, strict=True):
-        picture, overlay = axes.images
-        assert overlay.get_extent() == picture.get_extent()  # the corners of the regions are those of the picture
-        side = round(len(score) ** 0.5)
-        assert np.asarray(overlay.get_array()).tolist() == score.reshape(side, side).tolist()
-    # the origin is above: the first region is the upper left one
-    left, right, bottom, top = figure.axes[0].images[1].get_extent()
-    assert left < right and top < bottom and figure.axes[0].yaxis_inverted()
 
 
 def test_the_style_has_chinese_glyphs():

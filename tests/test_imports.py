@@ -14,9 +14,10 @@ from intra.records import NO_RESULT_CODE, RESULT_CODE, system_code
 
 HEAVY = {"torch", "torchvision", "transformers", "open_clip", "safetensors"}
 LIGHT = (
-    "agreement analysis audit.findings audit.released checks claims comparisons config data.export data.importers data.importers.mod "
-    "data.importers.stickerchat data.importers.stickerint data.reader evaluation figures files identity main_results "
-    "metrics notebooks paper paths pretraining readings records replystickers.design reproduce status study tables"
+    "agreement analysis audit.findings audit.released case_pages cases checks claims comparisons config data.export "
+    "data.importers data.importers.mod data.importers.stickerchat data.importers.stickerint data.reader evaluation "
+    "figures files findings identity main_results maps metrics notebooks paper paths pretraining readings records "
+    "replystickers.design reproduce site status study tables widgets"
 ).split()
 """Modules that the results pages, the data commands and the book driver need, on a machine that trains nothing."""
 
@@ -146,7 +147,7 @@ def test_only_the_command_line_stands_above_the_book_driver():
         ({"papermill"}, {"intra.reproduce"}),
         ({"nbformat"}, {"intra.notebooks", "intra.reproduce"}),
         ({"pytest", "nbval", "ir_measures"}, set()),
-        ({"matplotlib", "seaborn"}, {"intra.figures", "intra.report"}),
+        ({"matplotlib", "seaborn"}, {"intra.figures", "intra.map_figures", "intra.report"}),
         ({"datasets"}, {"intra.data.export"}),
         ({"lmdb"}, {"intra.data.importers.stickerint"}),
         ({"ray"}, {"intra.engines"}),

@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from intra.notebooks import is_injected
 from intra.paths import NOTEBOOKS
-from intra.reproduce import book_notebooks
+from intra.site import book_notebooks
 
 ALLOWED_IMPORTS = {*sys.stdlib_module_names, "intra", "pandas", "matplotlib"}
 LONGEST_CELL = 15
@@ -60,7 +60,7 @@ def ran_from_top_to_bottom(notebook):
 @rule
 def outputs_are_stored(notebook):
     """nbval compares nothing in a notebook without counts, and a stripped output would go unseen."""
-    speaking = re.compile(r"\bprint\(|\bshow\(|\bdisplay\(")
+    speaking = re.compile(r"\bprint\(|\bshow(?:_\w+)?\(|\bdisplay\(")
     silent = [cell for cell in code_cells(notebook) if speaking.search(cell.source) and not cell.outputs]
     return [f"no stored output: {cell.source[:40]!r}" for cell in silent]
 
@@ -185,8 +185,7 @@ def no_traces_of_papermill(notebook):
 def figures_have_caption_name_and_alternative_text(notebook):
     problems, names = [], []
     for cell in code_cells(notebook):
-        drawn = any("image/png" in output.get("data", {}) for output in cell.outputs)
-        if not drawn and ".show(" not in cell.source:
+        if not draws(cell):
             continue
         settings = cell.metadata.get("mystnb", {})
         figure, alt = settings.get("figure", {}), settings.get("image", {}).get("alt", "")
@@ -196,6 +195,32 @@ def figures_have_caption_name_and_alternative_text(notebook):
             if not (text or "").strip():
                 problems.append(f"a figure without {what}: {cell.source[:40]!r}")
     return problems + ([] if len(set(names)) == len(names) else [f"figure names are not unique: {names}"])
+
+
+@rule
+def figures_come_with_their_data(notebook):
+    """Each is shown by one `report.show_figure`, told its data or `None`, and stores the data as CSV beside it."""
+    problems = []
+    for cell in filter(draws, code_cells(notebook)):
+        calls = [
+            node
+            for node in ast.walk(ast.parse(cell.source))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "report.show_figure" and len(node.args) > 1
+        ]
+        if len(calls) != 1:
+            problems.append(f"{len(calls)} figures shown with data or None: {cell.source[:40]!r}")
+            continue
+        pictures = [output.data for output in cell.outputs if "image/png" in output.get("data", {})]
+        expected = ast.unparse(calls[0].args[1]) != "None"
+        if [bool(data.get("text/csv")) for data in pictures] != [expected]:
+            problems.append(f"data {'missing' if expected else 'unexpected'}: {cell.source[:40]!r}")
+    return problems
+
+
+def draws(cell) -> bool:
+    """Whether a cell shows a picture, by its output or by its source."""
+    drawn = any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+    return drawn or bool(re.search(r"\.show\(|\bshow_figure\(", cell.source))
 
 
 @rule
@@ -234,17 +259,18 @@ def few_outputs_go_unchecked(notebook):
 def sound_notebook():
     """A notebook that keeps every rule."""
     printed = [new_output("stream", name="stdout", text="C1: same, see text/html\n")]
-    drawn = {"image/png": "iVBO/a/b/c", "text/plain": "<Figure size 500x300>"}
+    drawn = {"image/png": "iVBO/a/b/c", "text/csv": "epoch,loss\n1,0.5\n"}
     picture = [new_output("display_data", data=drawn)]
     parameters = new_code_cell('profile = "mini"\nseeds = [0, 1]', execution_count=1)
     parameters.metadata["tags"] = ["parameters"]
+    shown = "report.show_figure(figure, losses)"
     figure = {"figure": {"name": "fig-loss", "caption": "The loss."}, "image": {"alt": "A falling line."}}
     return new_notebook(
         cells=[
             new_markdown_cell("# A title\n\nDoes it work? See [the method](../book/method.md)."),
             parameters,
             new_code_cell("import pandas as pd\n\nimport intra.tables", execution_count=2),
-            new_code_cell("plt.show()", metadata={"mystnb": figure}, outputs=picture, execution_count=3),
+            new_code_cell(shown, metadata={"mystnb": figure}, outputs=picture, execution_count=3),
             new_code_cell("print(claim)", metadata={"tags": ["claim"]}, outputs=printed, execution_count=4),
             new_markdown_cell("It works."),
         ]
@@ -308,6 +334,10 @@ def repeat_figure(notebook):
     notebook.cells.insert(4, copy.deepcopy(notebook.cells[3]))
 
 
+def forget_data(notebook):
+    del notebook.cells[3].outputs[0].data["text/csv"]
+
+
 def ignore_three(notebook):
     for index in (2, 3, 4):
         notebook.cells[index].source += "\n# NBVAL_IGNORE_OUTPUT"
@@ -351,6 +381,11 @@ BREAKS = [
     (figures_have_caption_name_and_alternative_text, without(3, "mystnb", "figure", "caption")),
     (figures_have_caption_name_and_alternative_text, without(3, "mystnb", "image")),
     (figures_have_caption_name_and_alternative_text, repeat_figure),
+    (figures_come_with_their_data, with_source(3, "plt.show()")),
+    (figures_come_with_their_data, with_source(3, "report.show_figure(figure)")),
+    (figures_come_with_their_data, with_source(3, "report.show_figure(figure, None)")),
+    (figures_come_with_their_data, with_source(3, "report.show_figure(a, x)\nreport.show_figure(b, y)")),
+    (figures_come_with_their_data, forget_data),
     (opens_with_one_question, without(0)),
     (opens_with_one_question, with_source(0, "# A title\n\nIt works.")),
     (opens_with_one_question, with_source(5, "# Another title")),

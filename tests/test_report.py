@@ -1,6 +1,9 @@
 import ast
+import base64
+import io
 import re
 
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pandas as pd
@@ -94,3 +97,54 @@ def test_sentences_become_one_paragraph(monkeypatch):
     report.show_text("Mean 8.5.")
     report.show_text(["It rises.", "It falls."])
     assert shown == ["Mean 8.5.", "It rises. It falls."]
+
+
+@pytest.fixture
+def bundles(monkeypatch):
+    """What a figure shows, as the notebook stores it."""
+    shown = []
+    monkeypatch.setattr(report, "display", lambda bundle, raw: shown.append(bundle))
+    return shown
+
+
+def test_a_figure_and_its_data_are_one_output_and_the_figure_is_closed(bundles):
+    figure, _ = plt.subplots()
+    columns = pd.MultiIndex.from_tuples([("hit@1", "mean"), ("hit@1", "low"), ("printed", "")])
+    data = pd.DataFrame([[12.34567, 8.0, np.nan]], index=pd.Index(["Int-RA"], name="system"), columns=columns)
+    report.show_figure(figure, data)
+    (bundle,) = bundles
+    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
+    assert bundle["text/csv"] == "system,hit@1 mean,hit@1 low,printed\nInt-RA,12.346,8.0,\n"
+    assert set(bundle) == {"image/png", "text/csv"}
+    assert not plt.fignum_exists(figure.number)
+
+
+def test_a_figure_of_pictures_has_no_data(bundles):
+    report.show_figure(plt.figure(), None)
+    assert set(bundles[0]) == {"image/png"}
+
+
+def test_the_csv_reads_back_as_what_was_drawn(bundles):
+    index = pd.MultiIndex.from_product([["a, b", "c"], [1, 2]], names=["system", "epoch"])
+    data = pd.DataFrame({"loss": [0.5, 0.25, 1.5, 1e-3], "chosen": [True, False, False, True]}, index=index)
+    report.show_figure(plt.figure(), data)
+    read = pd.read_csv(io.StringIO(bundles[0]["text/csv"]), index_col=["system", "epoch"])
+    pd.testing.assert_frame_equal(read, data)
+
+
+def test_chance_and_printed_values_stand_beside_results():
+    columns = pd.MultiIndex.from_product([["hit@1", "mAP"], ["mean", "low", "high"]])
+    results = pd.DataFrame(np.arange(12.0).reshape(2, 6), index=["ours", "theirs"], columns=columns)
+    printed = pd.DataFrame({"hit@1": [50.0], "mAP": [60.0]}, index=["theirs"])
+    drawn = report.drawn(results, {"hit@1": 4.0, "mAP": 7.0, "MRR": 9.0}, printed)
+    assert list(drawn["mAP"].columns) == ["mean", "low", "high", "chance", "paper"]
+    assert drawn.loc["theirs", "mAP"].to_list() == [9, 10, 11, 7, 60]
+    assert drawn.loc["ours", "hit@1"].to_list()[:4] == [0, 1, 2, 4] and np.isnan(drawn.at["ours", ("hit@1", "paper")])
+    pd.testing.assert_frame_equal(report.drawn(results), results)
+
+
+def test_chance_may_differ_between_rows():
+    index = pd.MultiIndex.from_tuples([("a", 50), ("a", 9), ("b", 50)], names=["system", "size"])
+    results = pd.DataFrame([[1.0], [2.0], [3.0]], index=index, columns=pd.MultiIndex.from_tuples([("mAP", "mean")]))
+    chance = pd.DataFrame({"mAP": [0.5, 0.25]}, index=pd.Index([9, 50], name="size"))
+    assert report.drawn(results, chance)["mAP", "chance"].to_list() == [0.25, 0.5, 0.25]

@@ -221,38 +221,6 @@ def test_accept_does_not_overwrite_a_newer_notebook(tmp_path, run):
     assert (first.read_bytes(), second.read_bytes()) == before
 
 
-def test_a_page_without_a_file_stops_the_build(tmp_path):
-    (tmp_path / "book").mkdir()
-    (tmp_path / "_config.yml").write_text("title: t\n")
-    toc = "format: jb-book\nroot: book/index\nparts:\n  - chapters:\n      - file: notebooks/01_a\n"
-    (tmp_path / "book" / "_toc.yml").write_text(toc)
-    (tmp_path / "book" / "index.md").write_text("# Start\n")
-    with pytest.raises(IntraError, match="notebooks/01_a: the table of contents names this page"):
-        reproduce.stage_site(tmp_path / "run", tmp_path / "site", "# Status\n", root=tmp_path)
-    make_notebook(tmp_path / "run" / "notebooks" / "01_a.ipynb")
-    reproduce.stage_site(tmp_path / "run", tmp_path / "site", "# Status\n", root=tmp_path)
-    assert (tmp_path / "site" / "book" / "status.md").read_text() == "# Status\n"
-
-
-@pytest.mark.parametrize("content", ["", "- a", "root: [", "root: a\nparts:\n  - chapters:\n      - url: b\n"])
-def test_a_malformed_table_of_contents_is_told_in_one_line(content, tmp_path):
-    toc = tmp_path / "_toc.yml"
-    toc.write_text(content)
-    with pytest.raises(IntraError, match=r"_toc\.yml: not a table of contents[^\n]+$"):
-        reproduce.pages(toc)
-
-
-def test_the_digest_sees_names_and_contents(tmp_path):
-    digests = set()
-    for name, content in [("a", "1"), ("a", "2"), ("b", "2")]:
-        folder = tmp_path / f"{name}{content}"
-        folder.mkdir()
-        (folder / name).write_text(content)
-        digests.add(reproduce.digest([folder]))
-    assert len(digests) == 3
-    assert reproduce.digest([tmp_path / "none"]) not in digests
-
-
 def test_the_stopwatch_counts_the_environment_once(tmp_path):
     (tmp_path / ".seconds").write_text("31\n")
     watch = reproduce.Stopwatch(tmp_path / ".seconds")
@@ -305,8 +273,9 @@ def test_a_build_runs_all_studies_and_tells_of_each(tmp_path, monkeypatch):
 
     def made(config):
         metrics = {"intention": {"mAP": 0.25}}
-        inputs = {"code": "0123456789ab", "components": {"text": "an encoder@1"}}
+        inputs = {"code": "0123456789ab", "dataset": "ba9876543210", "components": {"text": "an encoder@1"}}
         content = {"config": config.as_dict(), "metrics": metrics, "inputs": inputs, "environment": {"python": "3"}}
+        content["dataset"] = {"name": "ReplyStickers", "version": "1"}
         return Record(tmp_path / run_name(config), content | {"seconds": {"fit": 1.0, "score": 0.5}})
 
     def reference(name):

@@ -8,7 +8,7 @@ import pytest
 from intra.evaluation import make_run, read_qrels, read_run, write_qrels, write_run
 from intra.main_results import run_file, run_links
 from intra.records import Record
-from intra.reproduce import stage_runs
+from intra.site import stage_runs
 from intra.study import STUDIES
 
 LABELS = list(STUDIES["main"].configurations)
