@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 UV := $(shell sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.lock)
 
-# Of the runs of `make book`: as many as fit ten minutes on two cores.
+# Of the runs of `make book`: one, which takes a quarter of an hour on two cores.
 SEEDS ?= 0
 
 # Address of the public repository of this copy, for launch buttons: make book REPOSITORY=https://github.com/owner/name

@@ -28,6 +28,8 @@ KERNEL_ENVIRONMENT = {
     "TQDM_DISABLE": "1",  # progress bars of cells would end up in the book
 }
 """Defaults for the kernels; what the caller's environment already sets wins."""
+READ_OTHERS = ("17_findings",)
+"""Notebooks that count what those before them found, and are executed again when one of these was."""
 
 
 def _say(line: str) -> None:
@@ -143,11 +145,12 @@ def execute_notebooks(
     sources = list(book_notebooks() if notebooks is None else notebooks)
     assigned = assign_parameters(sources, parameters or {})
     surroundings = digest([PACKAGE, LOCK, *inputs])
-    copies = []
+    copies: list[Path] = []
     for source, values in assigned.items():
         output = run_directory / "notebooks" / source.name
         stamp = run_directory / "stamps" / source.stem
-        wanted = digest([], files.source_digest(files.read(source)), repr(sorted(values.items())), surroundings)
+        others = copies if source.stem in READ_OTHERS else []
+        wanted = digest(others, files.source_digest(files.read(source)), repr(sorted(values.items())), surroundings)
         copies.append(output)
         if not force and output.is_file() and stamp.is_file() and stamp.read_text() == wanted:
             report(f"{source.stem:<32} unchanged")

@@ -1,13 +1,13 @@
 """The rendered book in a real browser, opened from a folder with the network off."""
 
+import functools
 import io
 import json
 import re
 from itertools import chain, combinations
 
 import pytest
-from browser import PROBLEMS, QUESTIONS, SETTLED, THEMES, watched
-from browser import visit as look
+from browser import PROBLEMS, QUESTIONS, SETTLED, visit, watched
 from PIL import Image
 
 from intra import paper
@@ -34,25 +34,16 @@ BAD = """<!doctype html><html lang="en" data-theme="dark"><head><title>Bad</titl
 
 
 @pytest.fixture(scope="module")
-def visited(contexts, html):
-    """Answers what is wrong with a page in a theme; a page is opened once."""
-    seen = {}
-
-    def once(name, theme):
-        if (name, theme) not in seen:
-            seen[name, theme] = look(contexts[theme], html / f"{name}.html", structure=theme == "light")
-        return seen[name, theme]
-
-    return once
+def visited(context, html):
+    """Answers what is wrong with a page, which is opened once."""
+    return functools.cache(lambda name: visit(context, html / f"{name}.html"))
 
 
 @pytest.fixture
-def tab(contexts, html):
-    """Opens a page of the book in the light theme; what goes wrong there fails the test."""
+def tab(context, html):
+    """Opens a page of the book; what goes wrong there fails the test."""
     found = []
-    page = watched(contexts["light"], found)
-    page.set_viewport_size({"width": 1440, "height": 900})
-    page.set_default_timeout(10_000)
+    page = watched(context, found)
 
     def open_page(name, query=""):
         page.goto((html / name).as_uri() + query)
@@ -64,22 +55,22 @@ def tab(contexts, html):
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("name", PAGES)
-def test_nothing_is_wrong_with_a_page(name, theme, question, visited):
-    assert getattr(visited(name, theme), question) == []
+def test_nothing_is_wrong_with_a_page(name, question, visited):
+    assert getattr(visited(name), question) == []
 
 
-def test_what_is_wrong_with_a_page_is_found(contexts, tmp_path):
+def test_what_is_wrong_with_a_page_is_found(context, tmp_path):
     (tmp_path / "bad.html").write_text(BAD)
-    seen = look(contexts["dark"], tmp_path / "bad.html")
+    seen = visit(context, tmp_path / "bad.html")
     assert {"console: oh", "left: http://example.invalid/a.png"} < set(seen.loading)
     assert [problem for problem in seen.loading if "missing is not defined" in problem]
-    assert len([problem for problem in seen.wide if "Wide and pale" in problem]) == 2  # at both widths
-    assert [re.match(r"\d+: (\d+)px", problem)[1] for problem in seen.small] == ["10", "8"] * 2
+    everywhere = [f"{theme}, {width}: " for theme in ("light", "dark") for width in (390, 1440)]
+    assert [re.match(r".*?: ", problem)[0] for problem in seen.wide if "Wide and pale" in problem] == everywhere
+    assert [re.search(r": (\d+)px", problem)[1] for problem in seen.small] == ["10", "8"] * 4
     assert [problem for problem in seen.pale if "Wide and pale" in problem]
     assert {problem.split(": ")[1] for problem in seen.images} == {"not loaded", "not described"}
-    assert seen.equations == ["390: x", "1440: x"]
+    assert seen.equations == [f"{place}x" for place in everywhere]
     assert {"color-contrast", "button-name"} <= {part for problem in seen.barriers for part in problem.split(": ")}
 
 
@@ -90,11 +81,10 @@ def test_nothing_is_missing_from_the_page_for_print(tab):
 
 
 @pytest.mark.parametrize("name", ["notebooks/06_main_results", "book/data_card"])
-def test_figures_are_dimmed_in_the_dark(name, contexts, html):
-    page = contexts["dark"].new_page()
-    page.goto((html / f"{name}.html").as_uri())
+def test_figures_are_dimmed_in_the_dark(name, tab):
+    page = tab(f"{name}.html")
+    page.emulate_media(color_scheme="dark")
     picture = Image.open(io.BytesIO(page.locator(".bd-article img").first.screenshot())).convert("L")
-    page.close()
     assert 180 < picture.getextrema()[1] < 230  # the white of its ground
 
 

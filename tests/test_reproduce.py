@@ -91,6 +91,16 @@ def test_a_notebook_is_executed_once_and_again_when_something_changed(tmp_path, 
     assert run([source], {"seeds": [0, 1]}) == {"01_a": "executed"}
 
 
+def test_a_notebook_that_reads_others_is_executed_again_after_one_of_them(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(reproduce, "READ_OTHERS", ("17_c",))
+    names = ("01_a", "02_b", "17_c")
+    sources = [make_notebook(tmp_path / f"{name}.ipynb", f"print('{name}')") for name in names]
+    run(sources)
+    assert run(sources) == dict.fromkeys(names, "unchanged")
+    make_notebook(sources[0], "print('other')")
+    assert run(sources) == {"01_a": "executed", "02_b": "unchanged", "17_c": "executed"}
+
+
 def test_a_failing_cell_ends_in_one_line_and_the_next_run_goes_on_there(tmp_path, run):
     first = make_notebook(tmp_path / "01_a.ipynb", "print(profile)")
     second = make_notebook(tmp_path / "02_b.ipynb", "print(1)", 'raise ValueError("no such sticker\\nmore")')
