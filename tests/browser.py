@@ -154,8 +154,8 @@ def visit(context: BrowserContext, path: Path) -> Visit:
 def barriers(page: Page, rules: dict) -> list[str]:
     """Return what axe finds serious or critical: rule, element and reason.
 
-    Only the first two rows of a table are looked at, since the others look like them. Style sheets are not fetched again,
-    which a browser refuses for files.
+    Only the first two rows of a table are looked at, since the others look like them. Style sheets are not fetched
+    again, which a browser refuses for files.
     """
     options = {"resultTypes": ["violations"], "preload": False, **rules}
     answer = Axe().run(page, {"exclude": ["tbody tr:nth-child(n + 3)"]}, options).response
