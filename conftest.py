@@ -10,7 +10,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 
+import pytest
 from nbval.plugin import IPyNbCell
+
+pytest.register_assert_rewrite("browser", "helpers")  # plugins of tests, whose asserts should explain themselves
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?|\bnan\b|\binf\b")
 RELATIVE, ABSOLUTE = 1e-4, 1e-6

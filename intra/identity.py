@@ -58,10 +58,15 @@ CARDS = {
     "e5 cosine, context": _E5,
     "e5 cosine, context, intentions told": replace(_E5, told=TRUE_INTENTION),
     "Intention classifier": Card(
-        _CONTROL, _ALL, INTENTION, NOTHING, "probability that both have one intention", "control"
+        _CONTROL,
+        ("text", "vision", "attributes"),
+        INTENTION,
+        NOTHING,
+        "probability that both have one intention",
+        "control",
     ),
     "Intention classifier, intentions told": Card(
-        _CONTROL, ("text", "knowledge"), INTENTION, TRUE_INTENTION, "probability of its intention", "control"
+        _CONTROL, ("text",), INTENTION, TRUE_INTENTION, "probability of its intention", "control"
     ),
     "Blind reader": Card(
         _CONTROL,
