@@ -350,7 +350,7 @@ def power_sentences(power: pd.DataFrame, base: str) -> str:
     return (
         f"With {power['queries'].iloc[0]} queries a two-sided test at {100 * LEVEL:g} % has a chance of "
         f"{100 * POWER:g} % to find a true difference to {base} of this size: {'; '.join(parts)}. "
-        "Smaller ones will mostly go unseen."
+        "Those below about seven tenths of it will mostly go unseen."
     )
 
 

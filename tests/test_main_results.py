@@ -328,7 +328,7 @@ def test_power_in_words():
         "With 154 queries a two-sided test at 5 % has a chance of 80 % to find a true difference to X of this size: "
         "in hit@1 4.0 to 8.0 points, depending on the other system (median 5.0 over 3; 7.0 where Holm's correction for "
         "6 tests is strictest); in mAP 1.0 to 3.0 points, depending on the other system (median 2.0 over 3; 4.0 where "
-        "Holm's correction for 6 tests is strictest). Smaller ones will mostly go unseen."
+        "Holm's correction for 6 tests is strictest). Those below about seven tenths of it will mostly go unseen."
     )
 
 

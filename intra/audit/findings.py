@@ -20,7 +20,7 @@ NEAR = 10
 
 
 def _named(labels: Iterable) -> str:
-    return ", ".join(map(str, labels)) or "none"
+    return ", ".join(str(label).replace("_", " ") for label in labels) or "none"
 
 
 def totals() -> list[str]:
@@ -34,11 +34,15 @@ def totals() -> list[str]:
         f"{_named(off['difference'])} more; there are {sums.at['conversations', 'text']} conversations, so that one "
         "more utterance in each, the sticker's turn, would explain it.",
         f"The averages follow {averages['printed as'].nunique()} conventions: "
-        + "; ".join(f"{name} is {row['text']}, {row['printed as']}" for name, row in averages.iterrows())
+        + "; ".join(
+            f"{name.replace('_', ' ')} is {row['text']}, {row['printed as']}" for name, row in averages.iterrows()
+        )
         + ".",
         f"Of {len(splits)} averages of splits that counts can be divided for, {len(wrong)} "
         f"print{'s' if len(wrong) == 1 else ''} otherwise: "
-        + "; ".join(f"{' '.join(i)} {r['printed']} for {r['from the counts']}" for i, r in wrong.iterrows())
+        + "; ".join(
+            f"{' '.join(i).replace('_', ' ')} {r['printed']} for {r['from the counts']}" for i, r in wrong.iterrows()
+        )
         + ".",
         "A sticker is used " + ", ".join(f"{value:.2f} times in {split}" for split, value in uses.items()) + ".",
     ]
@@ -55,7 +59,7 @@ def denominators(reading: pd.DataFrame) -> list[str]:
     ties = granularity.ties(family, sizes[0])
     known = sorted({int(n) for n in reading["n"].dropna()})
     return [
-        f"All {len(family)} printed shares of Int-RA and its variants are shares of {_named(sizes)} queries, and of no "
+        f"All {len(family)} printed shares of Int-RA and its variants are shares of {' or '.join(map(str, sizes))} queries, and of no "
         f"other number up to {granularity.LARGEST}.",
         f"{len(ties)} of them are exact ties at n = {sizes[0]}: {ties['up'].sum()} went up and {(~ties['up']).sum()} "
         f"down, {ties['even'].sum()} to an even digit, so that no one rule explains all.",
@@ -244,7 +248,7 @@ def claims(reading: pd.DataFrame, outside: pd.DataFrame) -> list[Claim]:
         ),
         (
             "P5",
-            "At P@1 Int-RA is significantly above the baselines",
+            "At P@1 Int-RA is significantly above the baselines at the level of the text",
             f"asterisk, paired t-test, level {level:g}",
             f"kindest pairing: McNemar p = {kind['McNemar']:.4f}, t-test p = {kind['t']:.3f}",
             _verdict(kind["t"] < level),
