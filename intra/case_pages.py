@@ -121,7 +121,8 @@ def _article(case: Case, stickers: Mapping[str, Sticker]) -> str:
     return (
         f'<section class="case" aria-label="{escape(_title(case))}"><h3>{escape(_title(case))}</h3>'
         f'<ol class="chat">{_chat(case)}</ol>'
-        f"<p><b>{escape(conversation.sender)}</b> sent {sent.id}: {escape(USAGE_TEXTS[conversation.usage])}.</p>"
+        f"<p><b>{escape(conversation.sender)}</b> sent {escape(sent.id)}: "
+        f"{escape(USAGE_TEXTS[conversation.usage])}.</p>"
         f"{picture(sent)}<p>{escape(_readings(case))} {escape(guesses)}</p>"
         f"<p>The first five stickers, best first:</p>"
         f'<ol class="five">{five}</ol></section>'
@@ -157,7 +158,7 @@ def _ranked(case: Case, rank: int, sticker: Sticker) -> str:
     right = case.right(sticker.id)
     added = "".join(_added(name, value) for name, value in (case.contributions or {}).get(sticker.id, {}).items())
     return (
-        f'<li class="{"yes" if right else "no"}">{picture(sticker)}<div>{rank}. {sticker.id}</div>'
+        f'<li class="{"yes" if right else "no"}">{picture(sticker)}<div>{rank}. {escape(sticker.id)}</div>'
         f"<div><b>{SIGNS[right]} {'right' if right else 'wrong'}</b>: {escape(case.intentions[sticker.id])}</div>"
         f'<div>score {case.ranked[sticker.id]:.2f}</div><div class="adds">{added}</div></li>'
     )

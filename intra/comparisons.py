@@ -264,27 +264,35 @@ def rank_correlation(
     for metric in metrics:
         values, theirs = _values(both, metric, match), printed.loc[list(both), metric].to_numpy()
         rng = np.random.default_rng(seed)
-        rho = _spearman(values.mean(axis=(1, 2))[None], theirs)[0]
+        rho = spearman(values.mean(axis=(1, 2))[None], theirs)[0]
         _, seeds, queries = values.shape
         drawn = [
             values[:, rng.integers(seeds, size=seeds)].mean(axis=1)[:, rng.integers(queries, size=queries)].mean(axis=1)
             for _ in range(draws)
         ]
-        low, high = np.quantile(_spearman(np.array(drawn), theirs), [0.025, 0.975])
+        low, high = np.quantile(spearman(np.array(drawn), theirs), [0.025, 0.975])
         orders = np.array([rng.permutation(len(both)) for _ in range(draws)])
-        as_far = np.abs(_spearman(orders, theirs)) >= abs(rho) - 1e-9
+        as_far = np.abs(spearman(orders, theirs)) >= abs(rho) - 1e-9
         p = (1 + as_far.sum()) / (1 + draws)
         rows[metric] = {"sets": len(both), "rho": rho, "low": low, "high": high, "p": p}
     return pd.DataFrame.from_dict(rows, orient="index").astype({"sets": int})
 
 
-def _spearman(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Correlation of the ranks of each row with those of `theirs`, ties sharing theirs; 0 for a row of one value."""
-    one = pd.DataFrame(ours).round(9).rank(axis=1).to_numpy()  # equal means may differ in their last digits
-    other = pd.Series(theirs).rank().to_numpy()
-    one, other = one - one.mean(axis=1, keepdims=True), other - other.mean()
-    scale = np.sqrt((one**2).sum(axis=1) * (other**2).sum())
-    return np.divide(one @ other, scale, out=np.zeros(len(one)), where=scale > 0)
+def spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Correlation of the ranks of each row of `one` with those of the same row, or the only one, of `other`.
+
+    Args:
+        one: Shape (D, K).
+        other: Shape (D, K) or (K,).
+
+    Returns:
+        Shape (D,). Ties share their ranks; 0 for a row of one value.
+    """
+    # equal means may differ in their last digits
+    ranks = [pd.DataFrame(np.atleast_2d(rows)).round(9).rank(axis=1).to_numpy() for rows in (one, other)]
+    ours, theirs = (own - own.mean(axis=1, keepdims=True) for own in ranks)
+    scale = np.sqrt((ours**2).sum(axis=1) * (theirs**2).sum(axis=1))
+    return np.divide((ours * theirs).sum(axis=1), scale, out=np.zeros(len(ours)), where=scale > 0)
 
 
 def validation_scores(study: Labelled) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from intra.comparisons import (
     chance,
     found,
     overall,
+    spearman,
     verdict,
 )
 from intra.errors import IntraError
@@ -253,17 +254,10 @@ def order_agreement(
             seeds, queries = (rng.integers(size, size=size) for size in one.shape[1:])
             for values, means in zip((one, other), drawn, strict=True):
                 means.append(values[:, seeds].mean(axis=1)[:, queries].mean(axis=1))
-        (rho,) = _spearman([one.mean(axis=(1, 2))], [other.mean(axis=(1, 2))])
-        low, high = np.quantile(_spearman(*drawn), [0.025, 0.975])
+        (rho,) = spearman(one.mean(axis=(1, 2)), other.mean(axis=(1, 2)))
+        low, high = np.quantile(spearman(*map(np.array, drawn)), [0.025, 0.975])
         rows[metric] = {"systems": len(study), "rho": rho, "low": low, "high": high}
     return pd.DataFrame.from_dict(rows, orient="index").astype({"systems": int})
-
-
-def _spearman(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> pd.Series:
-    """Correlation of the ranks of each row of one with those of the same row of the other; ties share theirs."""
-    # equal means may differ in their last digits
-    ranks = [pd.DataFrame(np.stack(means)).round(9).rank(axis=1) for means in (one, other)]
-    return ranks[0].corrwith(ranks[1], axis=1)
 
 
 def resolution(main: Labelled, metrics: Sequence[str] = JUDGED_BY) -> pd.DataFrame:

@@ -127,27 +127,34 @@ def relation_mass(scores: np.ndarray, stickers: Sequence[Sticker], size: float =
     return pd.DataFrame(rows)
 
 
-def mass_by_part(mass: pd.DataFrame) -> pd.DataFrame:
+def mass_by_part(masses: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Mean of the columns of `relation_mass` for each part, and how far mass exceeds a uniform figure.
+
+    Args:
+        masses: One answer of `relation_mass` a seed, of the same stickers.
 
     Returns:
         One row a part; `excess` is the mean of mass minus figure, `low` and `high` its 95 % bootstrap interval
-        over stickers.
+        over seeds and stickers.
     """
     rows = {}
-    for part, group in mass.groupby("part"):
-        excess = (group["mass"] - group["figure"]).to_numpy()
-        low, high = bootstrap_interval([excess])
-        means = {"stickers": len(group)} | group[["mass", "picture", "figure"]].mean().to_dict()
+    for part, group in pd.concat(masses, keys=range(len(masses)), names=["seed"]).groupby("part"):
+        excess = group["mass"] - group["figure"]
+        low, high = bootstrap_interval(_by_seed(excess))
+        means = {"stickers": group["sticker"].nunique()} | group[["mass", "picture", "figure"]].mean().to_dict()
         rows[part] = means | {"excess": excess.mean(), "low": low, "high": high}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _by_seed(values: pd.Series) -> list[np.ndarray]:
+    return [own.to_numpy() for _, own in values.groupby(level="seed")]
 
 
 def mass_by_map(maps: Maps, stickers: Sequence[Sticker], size: float = SIZE) -> pd.DataFrame:
     """`mass_by_part` of each kind of map, in the order of `PARTS`.
 
     Args:
-        maps: Mass is the mean over seeds. Stickers without a map, and kinds that none has, are left out.
+        maps: Stickers without a map, and kinds that none has, are left out.
         stickers: The S stickers.
         size: Side of the picture.
 
@@ -156,11 +163,10 @@ def mass_by_map(maps: Maps, stickers: Sequence[Sticker], size: float = SIZE) -> 
     """
     frames = {}
     for name, each in maps.items():
-        mean = each.mean(axis=0)
-        has = mean.sum(axis=1) > 0
+        has = each.any(axis=(0, 2))
         if has.any():
             own = [sticker for sticker, kept in zip(stickers, has, strict=True) if kept]
-            by_part = mass_by_part(relation_mass(mean[has], own, size))
+            by_part = mass_by_part([relation_mass(scores[has], own, size) for scores in each])
             frames[name] = by_part.loc[[part for part in PARTS if part in by_part.index]]
     return pd.concat(frames, names=["map", "part"])
 
@@ -184,9 +190,9 @@ def pointing_game(maps: Maps, stickers: Sequence[Sticker], size: float = SIZE) -
         size: Side of the picture.
 
     Returns:
-        One row a kind of map, sticker and part: `hit`, the share of seeds whose map hits; what is expected of a
-        `random` region and of the region of a random point of the drawn `figure`'s box; whether the `centre` region
-        hits; and whether `any` region could. All from 0 to 1.
+        One row a kind of map, sticker, part and seed, the last as index: `hit`, whether the map hits; what is expected
+        of a `random` region and of the region of a random point of the drawn `figure`'s box; whether the `centre`
+        region hits; and whether `any` region could. All from 0 to 1.
     """
     rows = []
     side = round(next(iter(maps.values())).shape[-1] ** 0.5)
@@ -202,29 +208,30 @@ def pointing_game(maps: Maps, stickers: Sequence[Sticker], size: float = SIZE) -
             }
             for name, each in maps.items():
                 if each[:, number].any() or not each.any():
-                    hit = np.mean([pointing_hits(scores, inside) for scores in each[:, number]])
-                    rows.append({"map": name, "sticker": number, "part": part, "hit": hit} | chance)
-    return pd.DataFrame(rows)
+                    for seed, scores in enumerate(each[:, number]):
+                        hit = {"hit": pointing_hits(scores, inside)}
+                        rows.append({"seed": seed, "map": name, "sticker": number, "part": part} | hit | chance)
+    return pd.DataFrame(rows).set_index("seed")
 
 
 def pointing_by_part(hits: pd.DataFrame) -> pd.DataFrame:
-    """Means of `pointing_game` over stickers, in percent.
+    """Means of `pointing_game` over seeds and stickers, in percent.
 
     Returns:
         One row a kind of map and part, in the order of the maps and of `PARTS`: `stickers`, `hit` with its 95 %
-        bootstrap interval over stickers (`low`, `high`), the yardsticks, and `gain`, hit minus the higher one of
+        bootstrap interval over both (`low`, `high`), the yardsticks, and `gain`, hit minus the higher one of
         random region and random point of the figure, with its interval (`gain low`, `gain high`).
     """
     rows = {}
     for key, group in hits.groupby(["map", "part"], sort=False):
         means = 100 * group[["hit", "random", "centre", "figure", "any"]].mean()
-        gain = (group["hit"] - group[means[["random", "figure"]].idxmax()]).to_numpy()
-        low, high = bootstrap_interval([group["hit"].to_numpy()])
-        ends = dict(zip(("gain low", "gain high"), bootstrap_interval([gain]), strict=True))
+        gain = group["hit"] - group[means[["random", "figure"]].idxmax()]
+        low, high = bootstrap_interval(_by_seed(group["hit"]))
+        ends = dict(zip(("gain low", "gain high"), bootstrap_interval(_by_seed(gain)), strict=True))
         interval = {
             name: 100 * value for name, value in ({"low": low, "high": high, "gain": gain.mean()} | ends).items()
         }
-        rows[key] = {"stickers": len(group)} | means.to_dict() | interval
+        rows[key] = {"stickers": group["sticker"].nunique()} | means.to_dict() | interval
     frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["map", "part"])
     columns = ["stickers", "hit", "low", "high", "random", "centre", "figure", "any", "gain", "gain low", "gain high"]
     wanted = [(name, part) for name in hits["map"].unique() for part in PARTS if (name, part) in frame.index]

@@ -56,8 +56,6 @@ trees, without comments and docstrings, of all modules that a system's results d
 
 {seconds}
 
-{build}
-
 {costs}
 
 ## Machine and software
@@ -70,7 +68,6 @@ def status_page(
     reference: Studies,
     fresh: Studies,
     copies: Sequence[Path] = (),
-    seconds: Mapping[str, float] | None = None,
     made_with: Mapping[str, str] | None = None,
 ) -> str:
     """Markdown of the status page.
@@ -79,7 +76,6 @@ def status_page(
         reference: Records that the book shows; without any before the first `make accept`.
         fresh: Records of this build.
         copies: Executed notebooks, in the order of the book.
-        seconds: Stage of this build to what it took.
         made_with: Answer of `machine` for this build; asked for by default.
     """
     shown = reference if any(_records(reference)) else fresh
@@ -94,7 +90,6 @@ def status_page(
         parts=to_myst(parts, "Pretrained parts and sources of the reference run", "tab-parts", "part"),
         notebooks=_notebooks(copies),
         seconds=to_myst(_seconds(runs), took, "tab-seconds", "system"),
-        build=_build(seconds or {}),
         costs=_costs(),
         machine=_machine(runs[0].content["environment"], made_with or machine()),
     )
@@ -146,13 +141,6 @@ def _seconds(runs: Sequence[Record]) -> pd.DataFrame:
     groups = frame.groupby("system", sort=False)
     total = groups.sum().sum(axis=1).map("{:.0f}".format)
     return groups.median().map("{:.2f}".format).assign(**{"all together": total, "runs": groups.size()})
-
-
-def _build(seconds: Mapping[str, float]) -> str:
-    if not seconds:
-        return ""
-    frame = pd.DataFrame({"seconds": {stage: f"{own:.1f}" for stage, own in seconds.items()}})
-    return to_myst(frame, "Seconds of this build before its pages were rendered", "tab-build", "stage")
 
 
 def _machine(reference: Mapping[str, str], build: Mapping[str, str]) -> str:

@@ -43,11 +43,13 @@ class Widget:
 
     def _repr_html_(self) -> str:
         """HTML with the content as data; a `<` in it cannot end the script."""
-        island = json.dumps(self.content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+        island = json.dumps(self.content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace(
+            "<", "\\u003c"
+        )
         return (
             f'<div class="intra-widget" data-widget="{self.kind}">'
             f'<script type="application/json">{island}</script>'
-            f'<p><a href="{self.link}">{html.escape(self.instead)}</a></p></div>'
+            f'<p><a href="{html.escape(self.link)}">{html.escape(self.instead)}</a></p></div>'
         )
 
 

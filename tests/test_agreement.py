@@ -169,13 +169,6 @@ def test_runs_of_several_codes_are_all_named():
     assert ["int_ra", f"{'a' * 12}, {'b' * 12}", "b" * 12] in rows(page, "tab-digests")
 
 
-def test_stages_of_the_build_are_told_where_they_are_known():
-    studies = {"main": {"Int-RA": [timed("int_ra", 0, 4)]}}
-    page = status_page(studies, studies, seconds={"study": 12.345, "notebooks": 6}, made_with=MACHINE)
-    assert rows(page, "tab-build")[1:] == [["study", "12.3"], ["notebooks", "6.0"]]
-    assert "tab-build" not in status_page(studies, studies, made_with=MACHINE)
-
-
 def test_the_machine_is_told_without_its_name():
     told = machine()
     assert told["processors"] == str(processors()) and int(told["threads of torch"]) > 0

@@ -65,7 +65,7 @@ def test_relation_mass_worked_by_hand():
     assert frame["picture"].tolist() == pytest.approx([0.5, 0.5, 0.25, 24 / 400, 0.5])
     # the hand lies outside its figure; the second face has 24 of the 200 pixels of its figure
     assert frame["figure"].tolist() == pytest.approx([1, 0.5, 0, 24 / 200, 1])
-    means = maps.mass_by_part(frame)
+    means = maps.mass_by_part([frame])
     assert list(means.columns) == ["stickers", "mass", "picture", "figure", "excess", "low", "high"]
     face = [2, 0.28, (0.5 + 0.06) / 2, (0.5 + 0.12) / 2, -0.03]
     assert means.loc["face", ["stickers", "mass", "picture", "figure", "excess"]].tolist() == pytest.approx(face)
@@ -112,7 +112,7 @@ def test_a_uniform_score_exceeds_nothing():
     figure = maps.region_cover((0, 3, 18, 18), 3, 18)
     frame = maps.relation_mass(figure[None], boxes, 18)
     assert frame["mass"].tolist() == pytest.approx(frame["figure"].tolist())
-    assert maps.mass_by_part(frame)["excess"].to_numpy() == pytest.approx(0)
+    assert maps.mass_by_part([frame])["excess"].to_numpy() == pytest.approx(0)
 
 
 def test_a_sticker_without_a_figure_is_noticed():
@@ -174,7 +174,8 @@ def test_the_pointing_game_worked_by_hand():
         "nothing": np.zeros((2, 2, 9)),
     }
     frame = maps.pointing_game(maps_of, boxed(regions, regions), 30)
-    table = frame.set_index(["map", "part", "sticker"]).sort_index()
+    assert frame.loc[0, "hit"].sum() != frame.loc[1, "hit"].sum()
+    table = frame.groupby(["map", "part", "sticker"]).mean()  # over the two seeds
     assert set(frame["part"]) == {"face", "body"}, "no attribute should point at a prop, and there is no caption"
     assert table.loc[("facial_expression", "face"), "hit"].tolist() == [0.5, 0]
     assert table.loc[("facial_expression", "body"), "hit"].tolist() == [1, 0]
@@ -224,7 +225,8 @@ GAME = pd.DataFrame(
         "centre": [1, 0, 1, 1] * 2,
         "figure": [0.2, 0.6, 0.1, 0.3] * 2,
         "any": 1.0,
-    }
+    },
+    index=pd.Index([0] * 8, name="seed"),
 )
 
 
@@ -244,6 +246,18 @@ def test_the_pointing_game_by_part_worked_by_hand():
     assert hand[["gain", "gain low", "gain high"]].tolist() == pytest.approx([35, -10, 80])
     # here the random region is: 0 - 0.5 twice
     assert table.loc[("gesture", "face"), ["gain", "gain low", "gain high"]].tolist() == pytest.approx([-50] * 3)
+
+
+def test_intervals_span_seeds_that_disagree():
+    """One model always hits and one never does: whatever the stickers, one draw in four takes either twice."""
+    regions = {"body": (0, 0, 20, 20), "face": (0, 0, 10, 20)}
+    right, wrong = np.eye(4)[[0, 0]], np.eye(4)[[1, 1]]
+    kinds = {"facial_expression": np.stack([right, wrong])}
+    game = maps.pointing_by_part(maps.pointing_game(kinds, boxed(regions, regions), 20))
+    face = game.loc["facial_expression", "face"]
+    assert face[["stickers", "hit", "low", "high"]].tolist() == pytest.approx([2, 50, 0, 100])
+    mass = maps.mass_by_map(kinds, boxed(regions, regions), 20).loc["facial_expression", "face"]
+    assert mass[["stickers", "mass", "excess", "low", "high"]].tolist() == pytest.approx([2, 0.5, 0, -0.5, 0.5])
 
 
 def test_prose_gets_attributes_where_they_should_point_and_others_everywhere():

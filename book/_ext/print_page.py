@@ -8,6 +8,7 @@ like-named sections of different pages get the same anchors.
 import posixpath
 import re
 from functools import partial
+from html import escape
 
 from bs4 import BeautifulSoup
 
@@ -27,9 +28,13 @@ def print_page(bodies, app):
     """Yield the page as Sphinx wants it: name, values of the template, template."""
     order = [name for name in app.env.collect_relations() if name in bodies]
     chapters = {name: chapter(bodies[name], name, order) for name in order}
-    contents = "".join(f'<li><a href="#{anchor(name)}">{app.env.titles[name].astext()}</a></li>' for name in order)
+    contents = "".join(
+        f'<li><a href="#{anchor(name)}">{escape(app.env.titles[name].astext())}</a></li>' for name in order
+    )
     parts = "".join(f'<div class="chapter" id="{anchor(name)}">{body}</div>' for name, body in chapters.items())
-    start = f'<h1>{app.config.html_title}</h1><nav class="chapters" aria-label="Chapters"><ol>{contents}</ol></nav>'
+    start = (
+        f'<h1>{escape(app.config.html_title)}</h1><nav class="chapters" aria-label="Chapters"><ol>{contents}</ol></nav>'
+    )
     app.env.get_domain("math").data["has_equations"][NAME] = True  # or Sphinx leaves MathJax out
     yield NAME, {"title": TITLE, "body": f'<div class="whole-book">{start}{parts}</div>'}, "page.html"
 
