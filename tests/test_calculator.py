@@ -7,19 +7,21 @@ import random
 from fractions import Fraction
 
 import pytest
-from browser import browser, watched  # noqa: F401
+from browser import watched
 
 from intra import widgets
 from intra.audit import granularity, sampling
 from intra.paper import printed
 from intra.paths import BOOK
 
+pytest_plugins = ["browser"]
+
 STATIC = BOOK / "_static"
 INT_RA = ["18.13", "37.50", "40.62"]
 
 
 @pytest.fixture(scope="module")
-def page(browser, tmp_path_factory):  # noqa: F811
+def page(browser, tmp_path_factory):
     """The calculator on a page of its own, and what went wrong on it."""
     scripts = "".join(f'<script src="{(STATIC / name).as_uri()}"></script>' for name in ("widgets.js", "calculator.js"))
     file = tmp_path_factory.mktemp("calculator") / "page.html"

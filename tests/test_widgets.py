@@ -6,11 +6,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from browser import browser, watched  # noqa: F401
+from browser import watched
 
 from intra import paper, widgets
 from intra.errors import IntraError
 from intra.paths import BOOK
+
+pytest_plugins = ["browser"]
 
 METRICS = ["hit@1", "mAP"]
 CHANCE = {"hit@1": 4.0, "mAP": 7.46, "MRR": 1.0}
@@ -118,7 +120,7 @@ def test_the_calculator_starts_with_what_the_paper_prints():
 
 
 @pytest.fixture(scope="module")
-def opened(browser, tmp_path_factory):  # noqa: F811
+def opened(browser, tmp_path_factory):
     """Opens a page with one widget, the book's scripts and style; nothing may go wrong on it."""
     context, wrong = browser.new_context(offline=True), []
 
@@ -212,7 +214,7 @@ def test_every_control_has_a_name_and_fits(opened, make, width):
     assert page.evaluate("Object.keys(window).filter((name) => name.startsWith('intra'))") == ["intra"]
 
 
-def test_without_scripts_the_sentence_stays(browser, tmp_path):  # noqa: F811
+def test_without_scripts_the_sentence_stays(browser, tmp_path):
     file = tmp_path / "page.html"
     file.write_text(f'<!doctype html><meta charset="utf-8">{attribute_sets()._repr_html_()}', encoding="utf-8")
     page = browser.new_page(java_script_enabled=False)
