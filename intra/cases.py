@@ -12,7 +12,9 @@ import pandas as pd
 
 from intra.analysis import DRAWN
 from intra.data.schema import ATTRIBUTES, USAGES, Conversation, Dataset, Sticker
+from intra.errors import IntraError
 from intra.evaluation import bootstrap_interval
+from intra.files import read_arrays
 from intra.identity import in_groups
 from intra.paths import RECORDS
 from intra.records import Record
@@ -124,7 +126,7 @@ def cases(record: Record, dataset: Dataset, seed: int = 0) -> list[Case]:
     queries = list(record.per_query("intention").index)
     probabilities, run = record.details()["intention_probabilities"].astype(float), record.run()
     labels = {sticker: own[0] for sticker, own in dataset.split("test").sticker_intentions().items()}
-    added, made = contributions_of(record), []
+    added, made = contributions_of(record, dataset.split("test").stickers), []
     for group, conversation in draw_cases(record, dataset, seed):
         own = probabilities[queries.index(conversation.id)]
         best = np.argsort(-own, kind="stable")[:3]
@@ -341,22 +343,38 @@ def one_sided(ours: Sequence[Record], theirs: Sequence[Record]) -> pd.DataFrame:
 # What descriptions add
 
 
-def read_contributions() -> dict[str, np.ndarray]:
+def read_contributions(stickers: Sequence[Sticker] | None = None) -> dict[str, np.ndarray]:
     """What `python -m intra.contributions` found.
 
+    Args:
+        stickers: The gallery that the record must be of, in order; any if None.
+
     Returns:
-        `runs` (R,), `stickers` (G,), `scores` (R, C, G), float64, and `contributions` (R, C, G, A + 1), float64: of
-        each attribute in the order of `ATTRIBUTES`, then of all together.
+        `runs` (R,), `stickers` (G,), `scores` (R, C, G), float64, `without` (R, C, G, A + 1), float64: the scores
+        without each attribute in the order of `ATTRIBUTES`, then without all; and `contributions`, `scores` minus
+        `without`. What all add together is not the sum of the others.
+
+    Raises:
+        IntraError: If the record is missing, damaged, or of other stickers.
     """
-    with np.load(CONTRIBUTIONS) as arrays:
-        return {name: array.astype(float) if array.dtype.kind == "f" else array for name, array in arrays.items()}
+    command = "python -m intra.contributions"
+    found = read_arrays(CONTRIBUTIONS, ("runs", "stickers", "scores", "without"), command)
+    if stickers is not None and found["stickers"].tolist() != [sticker.id for sticker in stickers]:
+        raise IntraError(f"{CONTRIBUTIONS}: holds scores of other stickers; {command} writes it anew")
+    scores, without = found["scores"].astype(float), found["without"].astype(float)
+    return found | {"scores": scores, "without": without, "contributions": scores[..., None] - without}
 
 
-def contributions_of(record: Record) -> dict[tuple[int, str], dict[str, float]] | None:
-    """(Predicted intention's number, sticker) to attribute to what it adds to the score; None if not on record."""
-    found = read_contributions()
-    if record.path.name not in found["runs"]:
+def contributions_of(record: Record, stickers: Sequence[Sticker]) -> dict[tuple[int, str], dict[str, float]] | None:
+    """(Predicted intention's number, sticker) to attribute to what it adds to the score; None if not on record.
+
+    Args:
+        record: Of Int-RA.
+        stickers: The gallery that it ranks.
+    """
+    if record.path.name not in read_contributions()["runs"]:
         return None
+    found = read_contributions(stickers)
     own = found["contributions"][found["runs"].tolist().index(record.path.name)]
     return {
         (number, sticker): dict(zip(ATTRIBUTES, own[number, column].tolist(), strict=False))
@@ -379,8 +397,9 @@ def contribution_frame(found: Mapping[str, np.ndarray]) -> pd.DataFrame:
     scores, rows = found["scores"], {}
     before = scores.argmax(axis=2)
     for number, name in enumerate((*ATTRIBUTES, "all")):
-        added = found["contributions"][..., number]
-        changed = ((scores - added).argmax(axis=2) != before).astype(float)
+        without = found["without"][..., number]
+        changed = (without.argmax(axis=2) != before).astype(float)
+        added = scores - without
         first = np.take_along_axis(added, before[..., None], axis=2)
         ends = _ends(changed)
         rows[name] = {"size": np.abs(added).mean(), "first": first.mean(), "other first": ends["mean"]}
@@ -427,8 +446,7 @@ def likeness(found: Mapping[str, np.ndarray], stickers: Sequence[Sticker]) -> pd
         `without descriptions` the same model told nothing of the stickers.
     """
     by_id, rows = {sticker.id: sticker for sticker in stickers}, {}
-    scores = found["scores"]
-    orders = [np.argsort(-s, axis=2, kind="stable") for s in (scores, scores - found["contributions"][..., -1])]
+    orders = [np.argsort(-s, axis=2, kind="stable") for s in (found["scores"], found["without"][..., -1])]
     for look in LOOKS:
         drawn = [by_id[sticker].specification[DRAWN[look][0]] for sticker in found["stickers"].tolist()]
         ours, plain = (alike(order, drawn) for order in orders)

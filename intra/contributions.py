@@ -14,6 +14,7 @@ from intra.config import RunConfig
 from intra.data.schema import ATTRIBUTES
 from intra.errors import IntraError
 from intra.features import Gallery, build_features
+from intra.files import replaced
 from intra.models.int_ra import IntRA, IntRASystem
 from intra.models.intention import LabelQuery
 from intra.models.trained import gallery_tensors
@@ -44,21 +45,21 @@ def label_scores(model: IntRA, gallery: Gallery, left_out: tuple[str, ...] = ())
     return (queries @ model.sticker(descriptions, described, regions).T).numpy()
 
 
-def contributions(model: IntRA, gallery: Gallery) -> dict[str, np.ndarray]:
-    """Scores, and how much less they are without one description.
+def leave_out(model: IntRA, gallery: Gallery) -> dict[str, np.ndarray]:
+    """Scores, and what they are without descriptions.
 
     Returns:
-        `scores`, shape (C, G), and `contributions`, shape (C, G, A + 1): the score minus that without one attribute, in
-        the order of `ATTRIBUTES`, and without all of them. The last is not the sum of the others.
+        `scores`, shape (C, G), float32, and `without`, shape (C, G, A + 1), float32: the scores without one attribute,
+        in the order of `ATTRIBUTES`, and without all of them.
     """
     scores = label_scores(model, gallery)
     left_out = [*((name,) for name in ATTRIBUTES), tuple(ATTRIBUTES)]
     without = [label_scores(model, gallery, names) for names in left_out]
-    return {"scores": scores, "contributions": scores[..., None] - np.stack(without, axis=-1)}
+    return {"scores": scores, "without": np.stack(without, axis=-1)}
 
 
 def of_run(config: RunConfig, root: Path = FRESH_RECORDS) -> dict[str, np.ndarray]:
-    """`contributions` of a trained run on the test gallery, with the ids of its stickers.
+    """`leave_out` of a trained run on the test gallery, with the ids of its stickers.
 
     Raises:
         IntraError: If there are no weights.
@@ -69,20 +70,22 @@ def of_run(config: RunConfig, root: Path = FRESH_RECORDS) -> dict[str, np.ndarra
     features = build_features(config, root / config.profile / "generated")
     system = IntRASystem(config, features)
     system.load(weights)
-    return {"stickers": np.array(features.test.gallery.ids)} | contributions(system.model, features.test.gallery)
+    return {"stickers": np.array(features.test.gallery.ids)} | leave_out(system.model, features.test.gallery)
 
 
 def main(path: Path = CONTRIBUTIONS) -> None:
-    """Write the record: one entry a run of the reference that keeps its ranked lists."""
+    """Write the record: one entry a run of the reference that keeps its ranked lists.
+
+    All in float32, as the model computes it: in float16, rounding would tie stickers and so decide their order.
+    """
     study, label = WHOLE
     configs = list(distinct_configs([study], labels=[label]))
     found = [of_run(config) for config in configs]
-    np.savez_compressed(
-        path,
-        runs=np.array([run_name(config) for config in configs]),
-        stickers=found[0]["stickers"],
-        **{name: np.stack([each[name] for each in found]).astype(np.float16) for name in ("scores", "contributions")},
-    )
+    arrays = {name: np.stack([each[name] for each in found]) for name in ("scores", "without")}
+    with replaced(path) as unfinished:
+        np.savez_compressed(
+            unfinished, runs=[run_name(config) for config in configs], stickers=found[0]["stickers"], **arrays
+        )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import pandas as pd
 from intra.data.schema import ATTRIBUTES, Sticker
 from intra.errors import IntraError
 from intra.evaluation import bootstrap_interval
+from intra.files import read_arrays
 from intra.paths import RECORDS
 from intra.records import Record
 
@@ -49,13 +50,12 @@ def released_record(stickers: Sequence[Sticker], path: Path | None = None) -> di
         path: Of the record; `RELEASED_MAPS` by default.
 
     Raises:
-        IntraError: If they are of others.
+        IntraError: If the record is missing, damaged, or of other stickers.
     """
-    path = path or RELEASED_MAPS
-    with np.load(path) as arrays:
-        found = dict(arrays)
+    path, command = path or RELEASED_MAPS, "python -m intra.released_maps"
+    found = read_arrays(path, ("runs", "stickers", "ranked", "exchanged", "learned"), command)
     if found["stickers"].tolist() != [sticker.id for sticker in stickers]:
-        raise IntraError(f"{path}: holds maps of other stickers; python -m intra.released_maps writes them anew")
+        raise IntraError(f"{path}: holds maps of other stickers; {command} writes them anew")
     return found
 
 

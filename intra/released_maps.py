@@ -24,6 +24,7 @@ from intra.config import RunConfig
 from intra.data.reader import config_dataset
 from intra.encoders.vision import as_pixels, encode_pictures
 from intra.features import build_features
+from intra.files import replaced
 from intra.maps import INPUTS, RELEASED_MAPS
 from intra.models.released import ReleasedIntRA, sticker_vector
 from intra.paths import BUILD
@@ -153,7 +154,8 @@ def main(path: Path = RELEASED_MAPS, profile: str = "mini", root: Path = BUILD /
     found = [maps_of_run(record, tokens) for record in records]
     arrays = {name: np.stack([maps[name] for maps in found]).astype(np.float16) for name in found[0]}
     stickers = [sticker.id for sticker in config_dataset(configs[0]).split("test").stickers]
-    np.savez_compressed(path, runs=[record.path.name for record in records], stickers=stickers, **arrays)
+    with replaced(path) as unfinished:
+        np.savez_compressed(unfinished, runs=[record.path.name for record in records], stickers=stickers, **arrays)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from intra.case_pages import CasePage, cause_bars, drawn
 from intra.data.intentions import INTENTIONS
 from intra.data.reader import profile_dataset
 from intra.data.schema import ATTRIBUTES, USAGES
+from intra.errors import IntraError
 from intra.study import reference_records
 
 
@@ -131,14 +132,35 @@ def test_its_contributions_are_those_of_the_intention_that_was_predicted(shown, 
         row = list(INTENTIONS).index(next(iter(case.predicted)))
         for sticker, score in case.ranked.items():
             column = found["stickers"].tolist().index(sticker)
-            assert score == pytest.approx(found["scores"][0, row, column], abs=5e-4)
+            assert score == pytest.approx(found["scores"][0, row, column], abs=1e-6)
             assert list(case.contributions[sticker]) == list(ATTRIBUTES)
             assert list(case.contributions[sticker].values()) == found["contributions"][0, row, column, :4].tolist()
 
 
-def test_a_run_that_is_not_on_record_has_no_contributions(records):
-    other = replace(records[0], path=records[0].path.with_name("int_ra-seed99-000000000000"))
-    assert cases.contributions_of(other) is None
+def test_a_run_that_is_not_on_record_has_no_contributions(records, dataset):
+    other, stickers = records[0].path.with_name("int_ra-seed99-000000000000"), dataset.split("test").stickers
+    assert cases.contributions_of(replace(records[0], path=other), stickers) is None
+    assert cases.contributions_of(replace(records[0], path=other), stickers[1:]) is None
+
+
+def test_contributions_of_other_stickers_are_refused(records, dataset):
+    stickers = dataset.split("test").stickers
+    assert cases.read_contributions(stickers)["stickers"].tolist() == [sticker.id for sticker in stickers]
+    for others in (stickers[1:], stickers[::-1]):
+        with pytest.raises(IntraError, match=r"npz: holds scores of other stickers; python -m intra\.contributions"):
+            cases.read_contributions(others)
+        with pytest.raises(IntraError, match="of other stickers"):
+            cases.contributions_of(records[0], others)
+
+
+def test_a_missing_or_damaged_record_of_contributions_is_told(tmp_path, monkeypatch):
+    path = tmp_path / "contributions.npz"
+    monkeypatch.setattr(cases, "CONTRIBUTIONS", path)
+    with pytest.raises(IntraError, match=r"contributions\.npz: is not there; python -m intra\.contributions writes"):
+        cases.read_contributions()
+    path.write_bytes(b"PK")
+    with pytest.raises(IntraError, match=r"npz: cannot be read: .*; python -m intra\.contributions writes"):
+        cases.read_contributions()
 
 
 def test_the_table_of_cases_counts_right_stickers(shown):
@@ -313,7 +335,7 @@ def test_what_descriptions_add_in_a_case_worked_by_hand():
     added = np.zeros((1, 2, 2, 5))
     added[0, 0, 0, 0] = 0.2  # without its gesture sticker 0 has 0.3, so sticker 1 ranks first
     added[0, 1, 1, 1] = -0.2  # without its posture sticker 1 would be further ahead
-    frame = cases.contribution_frame({"scores": scores, "contributions": added})
+    frame = cases.contribution_frame({"scores": scores, "without": scores[..., None] - added})
     assert frame.index.tolist() == [*ATTRIBUTES, "all"]
     assert frame["other first"].tolist() == [50, 0, 0, 0, 0]
     assert frame["size"].tolist() == pytest.approx([0.05, 0.05, 0, 0, 0])
@@ -335,7 +357,7 @@ def test_likeness_of_the_record_by_a_plain_loop(dataset):
     frame = cases.likeness(found, dataset.split("test").stickers)
     for look, field in (("gesture", "gesture"), ("facial_expression", "expression")):
         drawn_as = [stickers[name].specification[field] for name in found["stickers"].tolist()]
-        for name, scores in (("ours", found["scores"]), ("theirs", found["scores"] - found["contributions"][..., 4])):
+        for name, scores in (("ours", found["scores"]), ("theirs", found["without"][..., 4])):
             shares = []
             for row in scores.reshape(-1, scores.shape[2]):
                 first = [drawn_as[n] for n in sorted(range(len(row)), key=lambda n: -row[n])[:3]]

@@ -11,7 +11,7 @@ from intra import records
 from intra.config import RunConfig
 from intra.errors import IntraError
 from intra.evaluation import evaluate, make_run, write_run
-from intra.files import sha256, written_whole
+from intra.files import read_arrays, replaced, sha256, written_whole
 from intra.metrics import METRICS
 from intra.records import read_record, run_name, write_relevance
 
@@ -67,6 +67,47 @@ def test_a_block_that_fails_leaves_nothing_behind_and_the_older_folder_as_it_was
         raise error
     assert os.listdir(tmp_path) == ["run"]
     assert os.listdir(tmp_path / "run") == ["whole.txt"]
+
+
+def test_a_file_is_replaced_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "a.npz"
+    for value in (1, 2):
+        with replaced(path) as unfinished:
+            np.savez(unfinished, value=value)  # which adds the ending where it is missing
+            assert unfinished.parent == tmp_path  # on one disk, so that it can be moved in one step
+            assert path.exists() == (value == 2)
+        assert os.listdir(tmp_path) == ["a.npz"]
+        assert read_arrays(path, ["value"], "x")["value"] == value
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_file_that_is_not_finished_leaves_the_older_one_as_it_was(tmp_path, error):
+    path = tmp_path / "a.txt"
+    with pytest.raises(error), replaced(path) as unfinished:
+        raise error
+    assert os.listdir(tmp_path) == []
+    path.write_text("whole")
+    with pytest.raises(error), replaced(path) as unfinished:
+        unfinished.write_text("half")
+        raise error
+    assert os.listdir(tmp_path) == ["a.txt"] and path.read_text() == "whole"
+
+
+def test_arrays_are_read_or_it_is_told_what_writes_them(tmp_path):
+    path = tmp_path / "a.npz"
+    with pytest.raises(IntraError, match=r"a\.npz: is not there; make it writes it anew"):
+        read_arrays(path, ["b"], "make it")
+    np.savez_compressed(path, b=np.arange(1000), c=["d"])
+    found = read_arrays(path, ["b", "c"], "make it")
+    assert found["b"].tolist() == list(range(1000)) and found["c"].tolist() == ["d"]
+    with pytest.raises(IntraError, match=r"a\.npz: lacks an array: .*e.*; make it writes it anew"):
+        read_arrays(path, ["b", "e"], "make it")
+    whole = path.read_bytes()
+    flipped = whole[:200] + bytes(byte ^ 0xFF for byte in whole[200:260]) + whole[260:]
+    for damaged in (b"", b"PK", b"no arrays", whole[:-40], whole[: len(whole) // 2], flipped):
+        path.write_bytes(damaged)
+        with pytest.raises(IntraError, match=r"a\.npz: cannot be read: .*; make it writes it anew"):
+            read_arrays(path, ["b", "c"], "make it")
 
 
 def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path):

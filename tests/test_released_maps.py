@@ -10,6 +10,7 @@ from intra.components import Components
 from intra.data.pictures import open_picture
 from intra.data.reader import profile_dataset
 from intra.encoders.vision import as_pixels
+from intra.errors import IntraError
 from intra.records import WEIGHTS, read_record
 from intra.study import study_configs
 
@@ -77,6 +78,7 @@ def made(session_cache, tmp_path_factory):
         released_maps.main(folder / "maps.npz", "smoke", folder / "records")
     (run,) = (folder / "records" / "smoke" / "runs").iterdir()
     stickers = profile_dataset("replystickers", "smoke").split("test").stickers
+    assert sorted(path.name for path in folder.iterdir()) == ["maps.npz", "records"]
     return maps.released_record(stickers, folder / "maps.npz"), read_record(run), stickers
 
 
@@ -88,6 +90,17 @@ def test_the_record_is_what_the_book_reads(made):
     assert found["ranked"].shape == (1, 2, len(stickers), regions)
     assert found["exchanged"].shape == (1, 2, len(stickers), len(maps.INPUTS))
     assert {found[name].dtype for name in ("learned", "ranked", "exchanged")} == {np.dtype(np.float16)}
+
+
+def test_a_missing_or_damaged_record_is_told(tmp_path):
+    path = tmp_path / "maps.npz"
+    with pytest.raises(IntraError, match=r"maps\.npz: is not there; python -m intra\.released_maps writes it anew"):
+        maps.released_record([], path)
+    path.write_bytes(b"PK")
+    with pytest.raises(
+        IntraError, match=r"maps\.npz: cannot be read: .*; python -m intra\.released_maps writes it anew"
+    ):
+        maps.released_record([], path)
 
 
 def test_without_verbal_descriptions_nothing_moves_what_is_ranked_by(made):
