@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from intra.analysis import DRAWN
+from intra.arrays import read_arrays
 from intra.data.schema import ATTRIBUTES, USAGES, Conversation, Dataset, Sticker
 from intra.errors import IntraError
 from intra.evaluation import bootstrap_interval
-from intra.files import read_arrays
 from intra.identity import in_groups
 from intra.paths import RECORDS
 from intra.records import Record

@@ -1,17 +1,11 @@
-"""Files: folders and files that appear whole or not at all, arrays, and what a file's content is called."""
+"""Files: folders and files that appear whole or not at all, and what a file's content is called."""
 
 import hashlib
 import os
 import shutil
-import zipfile
-import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import numpy as np
-
-from intra.errors import IntraError
 
 
 @contextmanager
@@ -39,29 +33,6 @@ def replaced(path: Path) -> Iterator[Path]:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def read_arrays(path: Path, names: Collection[str], command: str) -> dict[str, np.ndarray]:
-    """The named arrays of an `.npz` file.
-
-    Args:
-        path: Of the file.
-        names: Of arrays that it must hold.
-        command: What writes it, for the message.
-
-    Raises:
-        IntraError: If the file is missing or damaged, or lacks an array.
-    """
-    try:
-        with np.load(path) as arrays:
-            return {name: arrays[name] for name in names}
-    except FileNotFoundError:
-        what = "is not there"
-    except KeyError as error:
-        what = f"lacks an array: {error.args[0]}"
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        what = f"cannot be read: {error}"
-    raise IntraError(f"{path}: {what}; {command} writes it anew")
 
 
 def sha256(path: Path) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from intra.arrays import read_arrays
 from intra.data.schema import ATTRIBUTES, Sticker
 from intra.errors import IntraError
 from intra.evaluation import bootstrap_interval
-from intra.files import read_arrays
 from intra.paths import RECORDS
 from intra.records import Record
 

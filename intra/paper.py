@@ -60,6 +60,12 @@ def printed() -> pd.DataFrame:
     return _printed(rows | sets)
 
 
+def distinct() -> pd.DataFrame:
+    """The answer of `printed` without rows that repeat another: Int-RA stands in both tables."""
+    rows = printed()
+    return rows[~rows.drop(columns="group").duplicated()]
+
+
 def starred() -> dict[str, list[str]]:
     """Cells of Table II with an asterisk: model to our names of the metrics, for the models that have any."""
     rows = _tables()["table_II"]["rows"]

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from intra import records
+from intra.arrays import read_arrays
 from intra.config import RunConfig
 from intra.errors import IntraError
 from intra.evaluation import evaluate, make_run, write_run
-from intra.files import read_arrays, replaced, sha256, written_whole
+from intra.files import replaced, sha256, written_whole
 from intra.metrics import METRICS
 from intra.records import read_record, run_name, write_relevance
 

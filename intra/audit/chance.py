@@ -42,7 +42,7 @@ def chance_table() -> pd.DataFrame:
     The last rows are those where only the sticker that was sent is right, as if each had an intention of its own.
     """
     assumed = galleries.assumed(galleries.SKEWS)
-    assumed |= {f"{size}, only the sent one": np.ones(size, int) for size in galleries.STICKERS.values()}
+    assumed |= {f"{size}, only the sent one": np.ones(size, int) for size in galleries.sizes().values()}
     rows = {name: expected_hits(r) | {"majority hit@1": majority_hits(r)} for name, r in assumed.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
 

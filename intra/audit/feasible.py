@@ -25,20 +25,14 @@ def shares(reading: pd.DataFrame) -> pd.DataFrame:
     Args:
         reading: Answer of `granularity.reading`.
     """
-    rows = distinct()
+    rows = paper.distinct()
     values = [bounds.class_shares(row, reading.loc[label]) for label, row in rows.iterrows()]
     return pd.DataFrame(values, rows.index, ["1", "2-3", "4-5", "6 or later"])
 
 
-def distinct() -> pd.DataFrame:
-    """The answer of `paper.printed` without rows that repeat another."""
-    rows = paper.printed()
-    return rows[~rows.drop(columns="group").duplicated()]
-
-
 def printed_map() -> pd.Series:
     """Printed mAP of the distinct rows, as numbers."""
-    return distinct()["mAP"].astype(float)
+    return paper.distinct()["mAP"].astype(float)
 
 
 def intervals(shares: pd.DataFrame, follow: bool = True) -> pd.DataFrame:
@@ -112,9 +106,9 @@ def demands(shares: pd.DataFrame, ranges: pd.DataFrame) -> pd.DataFrame:
         `missed`: share of queries without a hit among five; `needed, G`: mean AP that they need; `mAP / hit@5`;
         `model`: range in the score model as text; `mAP / model`: mAP over the upper end of the range.
     """
-    value, rows = printed_map(), distinct()
+    value, rows = printed_map(), paper.distinct()
     frame = pd.DataFrame({"mAP": value, "missed": 100 * shares.iloc[:, -1]})
-    for stickers in galleries.STICKERS.values():
+    for stickers in galleries.sizes().values():
         counts = galleries.label_counts(stickers)
         pairs = zip(shares.to_numpy(), value, strict=True)
         frame[f"needed, {stickers}"] = [bounds.needed_of_missed(row, v, counts) for row, v in pairs]
@@ -145,7 +139,7 @@ def other_definitions(shares: pd.DataFrame) -> pd.DataFrame:
 
 def ordinary() -> pd.Series:
     """Whether a distinct row belongs to the first two groups of Table II."""
-    return distinct()["group"].isin(ORDINARY)
+    return paper.distinct()["group"].isin(ORDINARY)
 
 
 def constants(shares: pd.DataFrame, labels: Sequence[str], sizes: Mapping[str, int]) -> pd.DataFrame:
@@ -161,7 +155,7 @@ def constants(shares: pd.DataFrame, labels: Sequence[str], sizes: Mapping[str, i
         split whatever the queries; `larger, stickers` and `larger, needed`: shares, in percent, of stickers of its
         larger intentions, and of queries that would have to ask for these.
     """
-    value, counts = printed_map(), galleries.label_counts(galleries.STICKERS["test split"])
+    value, counts = printed_map(), galleries.label_counts(galleries.sizes()["test split"])
     rows = {}
     for label in labels:
         row = shares.loc[label].to_numpy()

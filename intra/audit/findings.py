@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from intra import paper
-from intra.audit import bounds, chance, galleries, granularity, sampling, text
+from intra.audit import bounds, chance, feasible, galleries, granularity, sampling, text
 from intra.claims import INCONSISTENT, UNTESTABLE, Claim
 
 CONSISTENT = "consistent in print"
@@ -59,17 +59,30 @@ def denominators(reading: pd.DataFrame) -> list[str]:
     ties = granularity.ties(family, sizes[0])
     known = sorted({int(n) for n in reading["n"].dropna()})
     return [
-        f"All {len(family)} printed shares of Int-RA and its variants are shares of {' or '.join(map(str, sizes))} queries, and of no "
-        f"other number up to {granularity.LARGEST}.",
+        f"All {len(family)} printed shares of Int-RA and its variants are shares of {' or '.join(map(str, sizes))} "
+        f"queries, and of no other number up to {granularity.LARGEST}.",
         f"{len(ties)} of them are exact ties at n = {sizes[0]}: {ties['up'].sum()} went up and {(~ties['up']).sum()} "
         f"down, {ties['even'].sum()} to an even digit, so that no one rule explains all.",
         f"The rows of both tables, read at the fitting number nearest to the test split, rest on {len(known)} "
         f"denominators: {_named(known)}.",
+        *_larger_than_the_split(reading),
         f"Three random values would fit a given n with a chance of "
         f"{float(granularity.fit_probability(sizes[0])):.1e} at n = {sizes[0]}, and "
         f"{float(sum(map(granularity.fit_probability, range(1, granularity.LARGEST + 1)))):.3f} of the numbers up to "
         f"{granularity.LARGEST} on average.",
     ]
+
+
+def _larger_than_the_split(reading: pd.DataFrame) -> list[str]:
+    """Rows whose denominator is at least twice the test split: what means over runs would print the same."""
+    test, rows = int(paper.table_one().at["conversations", "test"]), paper.printed()
+    sentences = []
+    for label in reading.index[reading["n"].fillna(0) >= 2 * test]:
+        values = rows.loc[label, list(granularity.SHARES)].tolist()
+        runs = [runs for runs, _ in granularity.averaged_runs(values, [test], MOST_RUNS)]
+        means = f"a mean over {min(runs)} runs" if runs else "no mean over runs"
+        sentences.append(f"{label} fits no number near the split of {test}; {means} of it would print so.")
+    return sentences
 
 
 def without_denominator(reading: pd.DataFrame) -> list[str]:
@@ -104,7 +117,7 @@ def padding(reading: pd.DataFrame) -> str:
 def by_chance(reading: pd.DataFrame) -> list[str]:
     """What the levels of chance say about the printed rows."""
     table = chance.chance_table()
-    uniform = table.loc["124 balanced"]
+    uniform = table.loc[feasible.BALANCED_TEST]
     p = chance.below_chance(reading, uniform["hit@5"]).sort_values()
     shares = paper.printed()[list(granularity.SHARES)].astype(float)
     below = shares.index[shares["hit@5"] < uniform["hit@5"]]
@@ -170,7 +183,7 @@ def ordinary_and_others(demands: pd.DataFrame, ordinary: pd.Series) -> list[str]
     """
     first, rest = demands[ordinary], demands[~ordinary]
     full = demands.loc[sampling.FULL]
-    counts = {stickers: galleries.label_counts(stickers) for stickers in galleries.STICKERS.values()}
+    counts = {stickers: galleries.label_counts(stickers) for stickers in galleries.sizes().values()}
     by_chance = ", ".join(f"{chance.expected_hits(c)['mAP']:.1f} with {n} stickers" for n, c in counts.items())
     at_most = ", ".join(f"{bounds.largest_missed(c):.1f} with {n}" for n, c in counts.items())
     return [

@@ -8,13 +8,18 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from intra import paper
 from intra.data.intentions import INTENTIONS
 from intra.errors import IntraError
 
-STICKERS = {"test split": 124, "all splits": 1025}
-"""Sizes of the two galleries that the paper can mean."""
 SKEWS = {"balanced": 0.0, "Zipf(1)": 1.0, "Zipf(1.5)": 1.5}
 """Exponents of the laws that label counts are assumed to follow."""
+
+
+def sizes() -> dict[str, int]:
+    """Stickers of the two galleries that the paper can mean, from its Table I."""
+    stickers = paper.table_one().loc["stickers"].astype(int)
+    return {"test split": int(stickers["test"]), "all splits": int(stickers.sum())}
 
 
 def label_counts(stickers: int, exponent: float = 0.0, labels: int = len(INTENTIONS)) -> np.ndarray:
@@ -71,5 +76,4 @@ def shares_of_queries(counts: np.ndarray, follow: bool = True) -> np.ndarray:
 
 def assumed(skews: Iterable[str] = ("balanced", "Zipf(1)")) -> dict[str, np.ndarray]:
     """Galleries by name, such as `124 balanced`: counts of the intentions for each size and skew."""
-    sizes = STICKERS.values()
-    return {f"{size} {skew}": label_counts(size, SKEWS[skew]) for size in sizes for skew in skews}
+    return {f"{size} {skew}": label_counts(size, SKEWS[skew]) for size in sizes().values() for skew in skews}

@@ -162,14 +162,15 @@ def read_size(single: Sequence[int], mixed: Sequence[int]) -> int | None:
 def reading_cells(frame: pd.DataFrame) -> pd.DataFrame:
     """The answer of `reading` as text, with the printed values in front."""
     cells = paper.printed()[list(SHARES)].copy()
-    cells["one rule"] = frame["one rule"].map(_listed)
-    cells["mixed rules"] = frame["mixed"].map(_listed)
+    cells["one rule"] = frame["one rule"].map(listed)
+    cells["mixed rules"] = frame["mixed"].map(listed)
     cells["read as"] = [f"{row['n']}, {row['rule']}" if row["hits"] else "" for _, row in frame.iterrows()]
     cells["hits"] = [", ".join(map(str, found)) for found in frame["hits"]]
     return cells
 
 
-def _listed(found: Sequence[int], most: int = 3) -> str:
+def listed(found: Sequence, most: int = 3) -> str:
+    """The first things of a list as text, and how many more there are."""
     more = f" and {len(found) - most} more" if len(found) > most else ""
     return (", ".join(map(str, found[:most])) or "none") + more
 

@@ -135,11 +135,6 @@ def _signed(changes: pd.Series | Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:+.2f}" for name, value in changes.items())
 
 
-def _few(texts: Sequence[str], most: int = 4) -> str:
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return (", ".join(texts[:most]) or "none") + more
-
-
 def _changes() -> pd.DataFrame:
     """Ablation minus full model, in points: one row an ablation, one column a metric."""
     printed = paper.ablations()
@@ -169,7 +164,7 @@ def _group_beats(better: str, worse: Sequence[str], overall: bool) -> tuple[str,
     verdict = verdict_of(not below)
     if below and overall and (upper.mean() > lower.mean()).all():
         verdict = PARTLY
-    return verdict, f"not so in {len(below)} of {upper.size * len(lower)} comparisons: {_few(below)}"
+    return verdict, f"not so in {len(below)} of {upper.size * len(lower)} comparisons: {granularity.listed(below, 4)}"
 
 
 def _best_language_models() -> tuple[str, str]:
@@ -183,11 +178,12 @@ def _best_language_models() -> tuple[str, str]:
 
 
 def _precision() -> tuple[str, str]:
-    values = granularity.family_values()
-    (n, *_) = granularity.denominators(values, mixed=True)
+    (n, *_) = granularity.denominators(granularity.family_values(), mixed=True)
+    own = paper.distinct()
+    values = own[own["group"].isin(granularity.FAMILY)][["hit@3", "hit@5"]].to_numpy().ravel()
     whole = sum(granularity.fits_mixed([value], n) for value in values)
-    said = f"{whole} of {len(values)} values of Int-RA's rows are shares of {n} whole queries; precisions"
-    return verdict_of(whole < len(values)), said + " of three and five would mostly be thirds and fifths of one"
+    said = f"{whole} of {len(values)} values of P@3 and P@5 of Int-RA's rows are shares of {n} whole queries"
+    return verdict_of(whole < len(values)), said + "; precisions would mostly be thirds and fifths of one"
 
 
 def _one_level() -> tuple[str, str]:
