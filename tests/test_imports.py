@@ -16,8 +16,8 @@ HEAVY = {"torch", "torchvision", "transformers", "open_clip", "safetensors"}
 LIGHT = (
     "agreement analysis arrays audit.findings audit.released case_pages cases checks claims comparisons config "
     "data.export data.importers data.importers.mod data.importers.stickerchat data.importers.stickerint data.reader "
-    "evaluation figures files findings identity main_results maps metrics notebooks paper paths pretraining readings records "
-    "replystickers.design reproduce site status study tables widgets"
+    "evaluation figures files findings identity main_results maps metrics notebooks paper paths pretraining readings "
+    "records replystickers.design reproduce site status study tables widgets"
 ).split()
 """Modules that the results pages, the data commands and the book driver need, on a machine that trains nothing."""
 
