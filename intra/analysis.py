@@ -203,11 +203,20 @@ def reader_confusion(dataset: Dataset) -> pd.DataFrame:
 
 def guess_frame(checks: dict, split: str) -> pd.DataFrame:
     """Accuracy with its interval and macro F1 of every classifier and control on a split, and the second reading."""
-    frame = pd.DataFrame.from_dict({name: by[split] for name, by in checks["guesses"].items()}, orient="index")
+    frame = _on_split(checks["guesses"], split)
     reader = checks["readers"].get(split)
     if reader:
         frame.loc["second reading"] = {"accuracy": reader["agreement"]} | {k: reader[k] for k in frame.columns[1:]}
     return frame
+
+
+def sticker_guess_frame(checks: dict, split: str) -> pd.DataFrame:
+    """The same for the intentions of stickers, guessed from their drawing specification; empty without one."""
+    return _on_split(checks["stickers"], split)
+
+
+def _on_split(guesses: dict, split: str) -> pd.DataFrame:
+    return pd.DataFrame.from_dict({name: by[split] for name, by in guesses.items()}, orient="index")
 
 
 def guess_numbers(guesses: pd.DataFrame) -> dict[str, float]:

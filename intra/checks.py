@@ -1,7 +1,8 @@
 """How hard a data set is, and whether a shortcut gives the label away.
 
 Simple classifiers and controls guess the intention of validation and test conversations; a second reader, where
-there is one, tells what a person reaches from the same text. Near repetitions across splits are looked for.
+there is one, tells what a person reaches from the same text. Near repetitions across splits are looked for. Where
+stickers have a drawing specification, their intentions are guessed from it.
 """
 
 import json
@@ -21,6 +22,8 @@ from intra.vectors import Standardiser, cached
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 """Inverse regularisation of the logistic regressions; the best on validation is taken."""
+LOOKS = {"face": ("expression",), "face, gesture, posture and prop": ("expression", "gesture", "posture", "prop")}
+"""Fields of the drawing specification from which the intention of a sticker is guessed."""
 WHOLE = 100
 """Utterances of context: all."""
 
@@ -30,8 +33,9 @@ def run_checks(config: RunConfig) -> dict:
 
     Returns:
         `guesses`: name to split to accuracy (with its 95 % interval over conversations) and macro F1, in
-        percent; `readers`: split to raw agreement, kappa and macro F1 of the second reading, in percent (kappa
-        times 100); `nearest`: the two conversations of different splits that are most alike, and their cosine.
+        percent; `stickers`: the same of `sticker_guesses`; `readers`: split to raw agreement, kappa and macro F1 of
+        the second reading, in percent (kappa times 100); `nearest`: the two conversations of different splits that
+        are most alike, and their cosine.
     """
     dataset, parts = profile_dataset(config.dataset, config.profile), Components(config.profile)
     texts = {split: [context_text(c, WHOLE) for c in dataset.split(split).conversations] for split in SPLITS}
@@ -47,9 +51,9 @@ def run_checks(config: RunConfig) -> dict:
         "character n-grams": _classifier(_character_ngrams(texts), labels),
         "sentence embedding": _classifier(_standardised(vectors), labels),
     }
-    scored = {name: {split: _score(guess[split], labels[split]) for split in guess} for name, guess in guesses.items()}
     return {
-        "guesses": scored,
+        "guesses": _scored(guesses, labels),
+        "stickers": sticker_guesses(dataset),
         "readers": {split: reader_agreement(dataset.split(split)) for split in ("valid", "test")},
         "nearest": nearest_across_splits(dataset, vectors),
     }
@@ -91,6 +95,31 @@ def reader_agreement(part: Dataset) -> dict[str, float]:
     }
 
 
+def sticker_guesses(dataset: Dataset) -> dict:
+    """How far the drawing specification of stickers, which no model reads, tells their intention (see `LOOKS`).
+
+    Returns:
+        Name to split to accuracy and macro F1; empty if a sticker has no specification.
+    """
+    from sklearn.feature_extraction import DictVectorizer
+
+    if not all(sticker.specification for sticker in dataset.stickers):
+        return {}
+    parts = {split: dataset.split(split) for split in SPLITS}
+    intentions = {split: part.sticker_intentions() for split, part in parts.items()}
+    labels = {split: np.array([intentions[split][s.id][0] for s in part.stickers]) for split, part in parts.items()}
+    guesses = {"majority": _majority(labels)}
+    for name, fields in LOOKS.items():
+        drawn = {
+            split: [{field: str(s.specification[field]) for field in fields} for s in part.stickers]
+            for split, part in parts.items()
+        }
+        vectorizer = DictVectorizer().fit(drawn["train"])
+        features = {split: vectorizer.transform(own) for split, own in drawn.items()}
+        guesses[name] = _classifier(features, labels)
+    return _scored(guesses, labels)
+
+
 def nearest_across_splits(dataset: Dataset, vectors: dict[str, np.ndarray]) -> dict:
     """The most alike conversations of two splits by the cosine of their embeddings.
 
@@ -107,6 +136,10 @@ def nearest_across_splits(dataset: Dataset, vectors: dict[str, np.ndarray]) -> d
                 pair = dataset.split(one).conversations[row].id, dataset.split(other).conversations[column].id
                 best = {"cosine": round(float(cosine[row, column]), 4), "conversations": list(pair)}
     return best
+
+
+def _scored(guesses: dict[str, dict[str, np.ndarray]], labels: dict[str, np.ndarray]) -> dict:
+    return {name: {split: _score(guess[split], labels[split]) for split in guess} for name, guess in guesses.items()}
 
 
 def _score(guessed: np.ndarray, true: np.ndarray) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from intra import checks
 from intra.checks import _classifier, _majority, _shuffled, nearest_across_splits, reader_agreement, write_checks
 from intra.config import RunConfig
-from intra.data import SPLITS, Conversation, Dataset, Utterance, load_dataset
+from intra.data import SPLITS, Conversation, Dataset, Sticker, Utterance, load_dataset
 from intra.data.statistics import quota_table
 
 LABELS = ("joy", "anger", "fear")
@@ -85,6 +86,28 @@ def test_the_majority_is_that_of_training():
         "valid": ["fear", "fear"],
         "test": ["fear"],
     }
+
+
+def drawn(name, split, expression, gesture):
+    looks = {"expression": expression, "gesture": gesture, "posture": "standing", "prop": "none"}
+    return Sticker(name, (split,), Path(f"{name}.webp"), specification=looks)
+
+
+def test_looks_tell_a_planted_intention_and_one_field_tells_half_of_it():
+    """Joy and anger share a face, anger and fear a gesture."""
+    looks = {"joy": ("smile", "wave"), "anger": ("smile", "fist"), "fear": ("wide", "fist")}
+    stickers = [
+        drawn(f"{split}-{label}-{n}", split, *looks[label]) for split in SPLITS for label in LABELS for n in "ab"
+    ]
+    conversations = tuple(
+        dataclasses.replace(conversation(s.id, s.splits[0], s.id.split("-")[1]), sticker=s.id) for s in stickers
+    )
+    found = checks.sticker_guesses(Dataset("toy", "1", conversations, tuple(stickers), LABELS))
+    accuracy = {name: by["test"]["accuracy"] for name, by in found.items()}
+    assert list(accuracy) == ["majority", *checks.LOOKS]
+    assert [round(value, 2) for value in accuracy.values()] == [33.33, 66.67, 100]
+    plain = dataclasses.replace(stickers[0], specification={})
+    assert checks.sticker_guesses(Dataset("toy", "1", conversations, (plain, *stickers[1:]), LABELS)) == {}
 
 
 def test_checks_are_made_once_for_the_same_inputs(tmp_path, monkeypatch):
