@@ -47,11 +47,17 @@ def glue_numbers(numbers: Mapping[str, float | int | str]) -> None:
 
 
 def show_table(frame: pd.DataFrame, decimals: int = 1, name: str = "") -> None:
-    """Show a frame with its floats rounded; under `name`, other pages can show it too."""
+    """Show a frame with its floats rounded and its labels in words; under `name`, other pages can show it too."""
+    shown = frame.round(decimals).rename(index=_words, columns=_words)
     with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
-        display(frame.round(decimals))
+        display(shown)
         if name:
-            glue(name, frame.round(decimals), display=False)
+            glue(name, shown, display=False)
+
+
+def _words(label: object) -> object:
+    """A label that was a field's name, such as `facial_expression`, as words."""
+    return label.replace("_", " ") if isinstance(label, str) else label
 
 
 def show_text(sentences: str | Sequence[str]) -> None:

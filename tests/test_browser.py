@@ -80,6 +80,19 @@ def test_nothing_is_missing_from_the_page_for_print(tab):
     assert {name: problems for name, problems in page.evaluate(PROBLEMS).items() if problems} == {}
 
 
+@pytest.mark.parametrize("name", [name for name in pages() if name.startswith("notebooks/")])
+def test_the_verdict_of_a_claim_is_in_sight(name, tab):
+    page = tab(f"{name}.html")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    found = page.locator("table.dataframe:has(thead th:last-child:text-is('verdict'))").evaluate_all(
+        """(tables) => tables.map((one) => {
+          const shown = one.closest(".cell_output").getBoundingClientRect();
+          return [one.querySelector("td:last-child").innerText, one.getBoundingClientRect().right <= shown.right + 1];
+        })"""
+    )
+    assert found and [verdict for verdict, seen in found if not seen] == []
+
+
 @pytest.mark.parametrize("name", ["notebooks/06_main_results", "book/data_card"])
 def test_figures_are_dimmed_in_the_dark(name, tab):
     page = tab(f"{name}.html")

@@ -148,3 +148,14 @@ def test_chance_may_differ_between_rows():
     results = pd.DataFrame([[1.0], [2.0], [3.0]], index=index, columns=pd.MultiIndex.from_tuples([("mAP", "mean")]))
     chance = pd.DataFrame({"mAP": [0.5, 0.25]}, index=pd.Index([9, 50], name="size"))
     assert report.drawn(results, chance)["mAP", "chance"].to_list() == [0.25, 0.5, 0.25]
+
+
+def test_labels_of_a_table_are_words_and_its_cells_are_left(monkeypatch):
+    shown = []
+    monkeypatch.setattr(report, "display", shown.append)
+    index = pd.MultiIndex.from_tuples([("facial_expression", 1), ("all", 2)])
+    frame = pd.DataFrame({"valid_mAP": [0.126, 0.5], "where": ["get_loss", "-"]}, index=index)
+    report.show_table(frame, 2)
+    assert list(shown[0].columns) == ["valid mAP", "where"] and shown[0].index[0] == ("facial expression", 1)
+    assert shown[0].to_numpy().tolist() == [[0.13, "get_loss"], [0.5, "-"]]
+    assert list(frame.columns) == ["valid_mAP", "where"]
