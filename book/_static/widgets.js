@@ -108,6 +108,9 @@
     return element("div", { class: `intra-picture ${size}` }, rows, axis);
   }
 
+  /** Marks of the pictures that show one result on test. */
+  const ON_TEST = { fill: "mean, test (%)", interval: "95 % interval", chance: "chance" };
+
   /** What the marks of a picture mean. */
   function key(entries) {
     const items = Object.entries(entries).map(([kind, text]) =>
@@ -179,9 +182,7 @@
       said,
       shown,
       key({
-        fill: "mean, test (%)",
-        interval: "95 % interval",
-        chance: "chance",
+        ...ON_TEST,
         paper: "the paper's tables, on its own data",
       }),
       element(
@@ -263,9 +264,7 @@
       said,
       shown,
       key({
-        fill: "mean, test (%)",
-        interval: "95 % interval",
-        chance: "chance",
+        ...ON_TEST,
         validation: "validation mAP, mean over seeds, by which a window would be chosen",
       }),
     ];
