@@ -22,6 +22,11 @@ SETTLED = """async () => {
   await window.MathJax?.startup?.promise;
   for (const one of document.getAnimations()) if (one.effect.getComputedTiming().endTime < Infinity) one.finish();
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  // the theme lets the keyboard reach what scrolls, a while after the window has changed
+  const boxes = "pre, .cell_output > .output, .pst-scrollable-table-container";
+  const unreached = () => [...document.querySelectorAll(boxes)].some(
+    (one) => one.tabIndex !== 0 && one.scrollWidth > one.clientWidth);
+  for (let tries = 0; tries < 10 && unreached(); tries += 1) await new Promise((done) => setTimeout(done, 100));
 }"""
 
 PROBLEMS = r"""() => {

@@ -31,7 +31,7 @@ GLUED_TEXT = re.compile(r"\{glue:text\}`(?P<path>[^`:]+)::(?P<key>[^`:]+)(?::(?P
 TYPED_RESULT = re.compile(r"(?<![\w.])(?!95\s?%)[-+]?\d+(?:\.\d+)?\s?%|(?<![\w.])[-+]?\d+\.\d+(?!\w|\.\d)(?!\s?%)")
 NO_PROSE = [
     r"(?s)\A---$.*?^---$",  # front matter
-    r"(?s)^(?P<fence>[`:~]{3,})(?:\{(?:math|code-cell|code|bibliography)\}|(?!\{)).*?^(?P=fence)",
+    r"(?s)^(?P<fence>[`:~]{3,})(?:\{(?:math|code-cell|code|bibliography)\}|\w).*?^(?P=fence)",  # not the end of another
     r"^[`:]{3,}\{.*$|^:[\w-]+:.*$",  # the first line and the options of another directive; its body is prose
     r"^%.*$",
     r"(?s)<!--.*?-->",
@@ -323,6 +323,7 @@ def test_expected_values_are_read_from_stored_outputs(tmp_path):
         ("jupyter-book 1.0.4, section 4, 2024, 28 labels, [a](https://example.org/1.5)", []),
         ("% a comment with 0.5", []),
         ("The 95 % interval is 5.5 wide", ["5.5"]),
+        ("```{glue:} table\n:doc: a.ipynb\n```\n\nIt is 4.5.\n\n```bash\nrun 0.1\n```\n\nAnd 5.5.", ["4.5", "5.5"]),
     ],
 )
 def test_typed_results_are_found(markdown, found):
