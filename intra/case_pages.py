@@ -50,8 +50,6 @@ STYLE = """<style>
 .case .adds div { display: flex; justify-content: space-between; gap: .3rem; font-variant-numeric: tabular-nums; }
 .case .adds i { display: block; height: 3px; background: var(--pst-color-primary, #0a7d91); }
 .case .adds i.less { background: var(--pst-color-warning, #b07d12); margin-left: auto; }
-html[data-theme=dark] .bd-content div.cell_output .text_html:not(:has(table.dataframe)):has(.case) {
-  background: none; color: var(--pst-color-text-base); padding: 0; }
 html[data-theme=dark] .bd-content div.cell_output .case img { background: #dfe3e8; border-radius: .4rem; padding: 0; }
 </style>
 """

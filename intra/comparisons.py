@@ -51,7 +51,8 @@ def _components(config: RunConfig) -> dict[str, bool]:
 
 
 def _attributes(config: RunConfig) -> dict[str, bool]:
-    return {name: key in config.attributes for name, key in zip(ATTRIBUTES, ATTRIBUTE_KEYS, strict=True)}
+    names = (name.replace("_", " ") for name in ATTRIBUTES)
+    return {name: key in config.attributes for name, key in zip(names, ATTRIBUTE_KEYS, strict=True)}
 
 
 def chance(study: Labelled, match: str = "intention") -> dict[str, float]:

@@ -89,7 +89,8 @@ def accuracy_bars(frame: pd.DataFrame, ylabel: str = "accuracy (%)") -> Figure:
     """Grouped bars: one group a row, one bar a column, in percent."""
     figure, axes = plt.subplots(figsize=(7, 3.4))
     colours = [(PALETTE | LANGUAGES).get(column, "#9aa5b1") for column in frame.columns]
-    frame.plot.bar(ax=axes, color=colours, width=0.75, rot=0)
+    named = frame.rename(index=lambda name: name.replace("_", " "))
+    named.plot.bar(ax=axes, color=colours, width=0.75, rot=0)
     axes.set(ylabel=ylabel, xlabel="", ylim=(0, 100))
     axes.grid(axis="x", visible=False)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(frame.columns), fontsize=9, frameon=False)

@@ -58,7 +58,7 @@ PROBLEMS = r"""() => {
   const pale = document.documentElement.dataset.theme !== "dark" ? [] : all("html, body, body *").filter((one) => {
     const {width, height} = one.getBoundingClientRect();
     if (width * height <= 10000) return false;
-    return (one.tagName === "IMG" ? 255 : darkest(style(one).backgroundColor)) * dimmed(one) > 230;
+    return one.tagName === "IMG" ? dimmed(one) > 0.9 : darkest(style(one).backgroundColor) * dimmed(one) > 150;
   }).map(told);
 
   const images = [...document.images].flatMap((one) => [

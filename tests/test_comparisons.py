@@ -67,7 +67,7 @@ def test_parts_are_those_that_a_label_does_not_take_away(studies):
 
 def test_attributes_are_those_of_the_letters(studies):
     sets = comparisons.attribute_sets(studies["attributes"])
-    names = {"G": "gesture", "P": "posture", "F": "facial_expression", "V": "verbal"}
+    names = {"G": "gesture", "P": "posture", "F": "facial expression", "V": "verbal"}
     assert sets.pop("none") == ()
     assert sets == {label: tuple(names[letter] for letter in label) for label in sets}
     assert len(sets) == 15
@@ -172,7 +172,7 @@ def test_differences_as_text():
 
 
 def test_average_effects_are_means_over_all_pairs(studies):
-    study, parts = studies["attributes"], ("gesture", "posture", "facial_expression", "verbal")
+    study, parts = studies["attributes"], ("gesture", "posture", "facial expression", "verbal")
     sets = comparisons.attribute_sets(study)
     frame = comparisons.average_effects(study, sets, ["hit@1", "mAP"])
     labels = {own: label for label, own in sets.items()}

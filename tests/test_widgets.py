@@ -16,7 +16,7 @@ pytest_plugins = ["browser"]
 
 METRICS = ["hit@1", "mAP"]
 CHANCE = {"hit@1": 4.0, "mAP": 7.46, "MRR": 1.0}
-PARTS = {"none": (), "A": ("gesture",), "B": ("facial_expression",), "AB": ("gesture", "facial_expression")}
+PARTS = {"none": (), "A": ("gesture",), "B": ("facial expression",), "AB": ("gesture", "facial expression")}
 
 
 def intervals(labels, start=10.0, metrics=METRICS):
@@ -73,7 +73,7 @@ def test_content_cannot_end_its_script():
 
 def test_sets_hold_results_differences_and_printed_values():
     content = island(attribute_sets())
-    assert content["attributes"] == ["gesture", "facial_expression"] and content["chance"] == {"hit@1": 4.0, "mAP": 7.5}
+    assert content["attributes"] == ["gesture", "facial expression"] and content["chance"] == {"hit@1": 4.0, "mAP": 7.5}
     none, one, other, both = content["sets"]
     assert [row["has"] for row in content["sets"]] == [list(parts) for parts in PARTS.values()]
     assert one["here"] == {"hit@1": [12.0, 11.0, 14.0], "mAP": [13.0, 12.0, 15.0]}

@@ -61,8 +61,7 @@
   const points = (value) => (value < 0 ? "" : "+") + percent(value);
   const interval = ([, low, high], write) => `[${write(low)}, ${write(high)}]`;
   const whole = (value) => value.toLocaleString("en");
-  const plain = (name) => name.replace("_", " ");
-  const listed = (names) => names.map(plain).join(", ").replace(/, ([^,]*)$/, " and $1");
+  const listed = (names) => names.join(", ").replace(/, ([^,]*)$/, " and $1");
 
   /** The end of an axis from 0 that holds all values: a multiple of ten. */
   function axisEnd(values) {
@@ -138,7 +137,7 @@
   function subsets(content) {
     const printed = content.sets.flatMap((set) => (set.paper ? Object.values(set.paper).map(Number) : []));
     const end = axisEnd(drawn(content.sets.map((set) => set.here), printed));
-    const boxes = content.attributes.map((name) => checkbox(plain(name), true));
+    const boxes = content.attributes.map((name) => checkbox(name, true));
     const said = spoken();
     const shown = element("div");
 
