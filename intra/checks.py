@@ -96,7 +96,7 @@ def reader_agreement(part: Dataset) -> dict[str, float]:
 
 
 def sticker_guesses(dataset: Dataset) -> dict:
-    """How far the drawing specification of stickers, which no model reads, tells their intention (see `LOOKS`).
+    """How far the drawing specification of sent stickers, which no model reads, tells their intention (see `LOOKS`).
 
     Returns:
         Name to split to accuracy and macro F1; empty if a sticker has no specification.
@@ -105,14 +105,14 @@ def sticker_guesses(dataset: Dataset) -> dict:
 
     if not all(sticker.specification for sticker in dataset.stickers):
         return {}
-    parts = {split: dataset.split(split) for split in SPLITS}
-    intentions = {split: part.sticker_intentions() for split, part in parts.items()}
-    labels = {split: np.array([intentions[split][s.id][0] for s in part.stickers]) for split, part in parts.items()}
+    intentions = {split: dataset.split(split).sticker_intentions() for split in SPLITS}
+    sent = {split: [s for s in dataset.split(split).stickers if s.id in intentions[split]] for split in SPLITS}
+    labels = {split: np.array([intentions[split][s.id][0] for s in own]) for split, own in sent.items()}
     guesses = {"majority": _majority(labels)}
     for name, fields in LOOKS.items():
         drawn = {
-            split: [{field: str(s.specification[field]) for field in fields} for s in part.stickers]
-            for split, part in parts.items()
+            split: [{field: str(s.specification[field]) for field in fields} for s in own]
+            for split, own in sent.items()
         }
         vectorizer = DictVectorizer().fit(drawn["train"])
         features = {split: vectorizer.transform(own) for split, own in drawn.items()}

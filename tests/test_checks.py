@@ -102,7 +102,8 @@ def test_looks_tell_a_planted_intention_and_one_field_tells_half_of_it():
     conversations = tuple(
         dataclasses.replace(conversation(s.id, s.splits[0], s.id.split("-")[1]), sticker=s.id) for s in stickers
     )
-    found = checks.sticker_guesses(Dataset("toy", "1", conversations, tuple(stickers), LABELS))
+    never_sent = drawn("never", "test", "wide", "wave")
+    found = checks.sticker_guesses(Dataset("toy", "1", conversations, (*stickers, never_sent), LABELS))
     accuracy = {name: by["test"]["accuracy"] for name, by in found.items()}
     assert list(accuracy) == ["majority", *checks.LOOKS]
     assert [round(value, 2) for value in accuracy.values()] == [33.33, 66.67, 100]
