@@ -25,9 +25,8 @@ TITLES = {
 USAGE_TEXTS = {"reply": "the sticker answers alone", "supplement": "the sticker follows the sender's own words"}
 WIDEST = 0.5
 """Contribution whose bar is as wide as its sticker."""
-# Colours are the theme's, which change with its mode; the others are for where there is no theme. In dark mode the
-# theme puts all HTML of cells on a light ground: the long selectors are those that it takes to overrule it. Stickers
-# keep a light ground, since some are transparent with dark lines.
+# Colours are the theme's, which change with its mode; the others are for where there is no theme. Stickers keep a light
+# ground in the dark, since some are transparent with dark lines; the long selector is what overrules the theme there.
 STYLE = """<style>
 .case { border: 1px solid var(--pst-color-border, #8889); border-radius: .5rem; padding: .75rem 1rem;
   margin: 0 0 1.5rem; white-space: normal; }

@@ -20,8 +20,9 @@ from intra.paths import RECORDS
 from intra.records import Record
 from intra.tables import Labelled
 
+COMMAND = "python -m intra.contributions"
 CONTRIBUTIONS = RECORDS / "contributions.npz"
-"""What `python -m intra.contributions` writes."""
+"""The record that `COMMAND` writes."""
 TOP = 5
 """Stickers that are shown of a ranking."""
 GROUPS = {"right": 3, "near": 3, "wrong": 6}
@@ -343,26 +344,24 @@ def one_sided(ours: Sequence[Record], theirs: Sequence[Record]) -> pd.DataFrame:
 # What descriptions add
 
 
-def read_contributions(stickers: Sequence[Sticker] | None = None) -> dict[str, np.ndarray]:
+def read_contributions(stickers: Sequence[Sticker]) -> dict[str, np.ndarray]:
     """What `python -m intra.contributions` found.
 
     Args:
-        stickers: The gallery that the record must be of, in order; any if None.
+        stickers: The gallery that the record must be of, in order.
 
     Returns:
-        `runs` (R,), `stickers` (G,), `scores` (R, C, G), float64, `without` (R, C, G, A + 1), float64: the scores
-        without each attribute in the order of `ATTRIBUTES`, then without all; and `contributions`, `scores` minus
-        `without`. What all add together is not the sum of the others.
+        `runs` (R,), `stickers` (G,), `scores` (R, C, G), float64, and `without` (R, C, G, A + 1), float64: the scores
+        without each attribute in the order of `ATTRIBUTES`, then without all. What all add together is not the sum of
+        the others.
 
     Raises:
         IntraError: If the record is missing, damaged, or of other stickers.
     """
-    command = "python -m intra.contributions"
-    found = read_arrays(CONTRIBUTIONS, ("runs", "stickers", "scores", "without"), command)
-    if stickers is not None and found["stickers"].tolist() != [sticker.id for sticker in stickers]:
-        raise IntraError(f"{CONTRIBUTIONS}: holds scores of other stickers; {command} writes it anew")
-    scores, without = found["scores"].astype(float), found["without"].astype(float)
-    return found | {"scores": scores, "without": without, "contributions": scores[..., None] - without}
+    found = read_arrays(CONTRIBUTIONS, ("runs", "stickers", "scores", "without"), COMMAND)
+    if found["stickers"].tolist() != [sticker.id for sticker in stickers]:
+        raise IntraError(f"{CONTRIBUTIONS}: holds scores of other stickers; {COMMAND} writes it anew")
+    return found | {name: found[name].astype(float) for name in ("scores", "without")}
 
 
 def contributions_of(record: Record, stickers: Sequence[Sticker]) -> dict[tuple[int, str], dict[str, float]] | None:
@@ -372,10 +371,11 @@ def contributions_of(record: Record, stickers: Sequence[Sticker]) -> dict[tuple[
         record: Of Int-RA.
         stickers: The gallery that it ranks.
     """
-    if record.path.name not in read_contributions()["runs"]:
+    runs = read_arrays(CONTRIBUTIONS, ["runs"], COMMAND)["runs"].tolist()
+    if record.path.name not in runs:
         return None
-    found = read_contributions(stickers)
-    own = found["contributions"][found["runs"].tolist().index(record.path.name)]
+    found, run = read_contributions(stickers), runs.index(record.path.name)
+    own = found["scores"][run][..., None] - found["without"][run]
     return {
         (number, sticker): dict(zip(ATTRIBUTES, own[number, column].tolist(), strict=False))
         for number in range(len(own))

@@ -170,7 +170,7 @@ def signs(paired: pd.DataFrame) -> pd.DataFrame:
     same = np.sign(ours["difference"]) == np.sign(exact["difference"])
     side, other = (np.where(rows["low"] > 0, 1, np.where(rows["high"] < 0, -1, 0)) for rows in (ours, exact))
     counts = {
-        "differences": same | True,
+        "differences": np.ones(len(paired), bool),
         "same sign": same,
         "sure": side != 0,
         "sure, same sign": same & (side != 0),

@@ -59,7 +59,6 @@ def subsets(
     sets: Sets,
     printed: pd.DataFrame,
     chance: Mapping[str, float],
-    figure: str = "fig-attribute-sets",
 ) -> Widget:
     """Results of every set of attributes, one set at a time.
 
@@ -69,7 +68,6 @@ def subsets(
         sets: Answer of `comparisons.attribute_sets`.
         printed: Answer of `comparisons.printed_attribute_sets`.
         chance: Metric to percent.
-        figure: Name of the figure above.
     """
     metrics, parts = list(ours.columns.unique(0)), max(sets.values(), key=len)
     rows = []
@@ -82,7 +80,7 @@ def subsets(
         row["paper"] = {metric: f"{printed.at[label, metric]:.2f}" for metric in metrics} if there else None
         rows.append(row)
     content = {"metrics": metrics, "attributes": list(parts), "chance": _rounded(chance, metrics), "sets": rows}
-    return Widget("subsets", content, FIGURE, f"#{figure}")
+    return Widget("subsets", content, FIGURE, "#fig-attribute-sets")
 
 
 def windows(
@@ -91,7 +89,6 @@ def windows(
     reach: pd.DataFrame,
     chance: Mapping[str, float],
     best: int,
-    figure: str = "fig-window",
 ) -> Widget:
     """Results of every window, one window at a time, and what validation would choose.
 
@@ -101,7 +98,6 @@ def windows(
         reach: Answer of `comparisons.window_reach` for the same windows.
         chance: Metric to percent.
         best: The paper's window.
-        figure: Name of the figure above.
 
     Raises:
         IntraError: If results and reach are of other windows.
@@ -127,19 +123,16 @@ def windows(
         "paper": best,
         "windows": rows,
     }
-    return Widget("windows", content, FIGURE, f"#{figure}")
+    return Widget("windows", content, FIGURE, "#fig-window")
 
 
-def galleries(
-    curve: pd.DataFrame, chance: pd.DataFrame, highlighted: Sequence[str], figure: str = "fig-gallery-size"
-) -> Widget:
+def galleries(curve: pd.DataFrame, chance: pd.DataFrame, highlighted: Sequence[str]) -> Widget:
     """Results of chosen systems in galleries of several sizes, one size at a time.
 
     Args:
         curve: Answer of `main_results.gallery_curve`.
         chance: Answer of `main_results.gallery_chance` for the same sizes.
         highlighted: Systems that are chosen at first.
-        figure: Name of the figure above.
     """
     metrics = list(curve.columns.unique(0))
     content = {
@@ -152,16 +145,11 @@ def galleries(
             for label in curve.index.unique("configuration")
         },
     }
-    return Widget("galleries", content, FIGURE, f"#{figure}")
+    return Widget("galleries", content, FIGURE, "#fig-gallery-size")
 
 
-def calculator(audit: str = "../notebooks/12_audit.html", first: str = "Int-RA") -> Widget:
-    """Which sample sizes can print given percentages: the shares that the paper prints, as text, for a start.
-
-    Args:
-        audit: Address of the page with the answers for the paper.
-        first: Row that is filled in.
-    """
+def calculator() -> Widget:
+    """Which sample sizes can print given percentages: the shares that the paper prints, as text, for a start."""
     rows = paper.printed()
     content = {
         "rows": [
@@ -172,11 +160,11 @@ def calculator(audit: str = "../notebooks/12_audit.html", first: str = "Int-RA")
             }
             for label, row in rows.iterrows()
         ],
-        "first": first,
+        "first": "Int-RA",
         "n": int(paper.table_one().at["conversations", "test"]),
     }
     instead = "This calculator needs JavaScript; the audit of the paper's numbers shows what it would answer for them."
-    return Widget("calculator", content, instead, audit)
+    return Widget("calculator", content, instead, "../notebooks/12_audit.html")
 
 
 def _intervals(row: pd.Series, metrics: Sequence[str]) -> dict[str, list[float]]:

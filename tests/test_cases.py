@@ -125,8 +125,8 @@ def test_a_case_is_what_the_record_says(shown, records, labels):
         assert case.group == ("right" if right[0] else "near" if any(right) else "wrong")
 
 
-def test_its_contributions_are_those_of_the_intention_that_was_predicted(shown, records):
-    found = cases.read_contributions()
+def test_its_contributions_are_those_of_the_intention_that_was_predicted(shown, records, dataset):
+    found = cases.read_contributions(dataset.split("test").stickers)
     assert found["runs"][0] == records[0].path.name
     for case in shown:
         row = list(INTENTIONS).index(next(iter(case.predicted)))
@@ -134,7 +134,8 @@ def test_its_contributions_are_those_of_the_intention_that_was_predicted(shown, 
             column = found["stickers"].tolist().index(sticker)
             assert score == pytest.approx(found["scores"][0, row, column], abs=1e-6)
             assert list(case.contributions[sticker]) == list(ATTRIBUTES)
-            assert list(case.contributions[sticker].values()) == found["contributions"][0, row, column, :4].tolist()
+            added = found["scores"][0, row, column] - found["without"][0, row, column, :4]
+            assert list(case.contributions[sticker].values()) == added.tolist()
 
 
 def test_a_run_that_is_not_on_record_has_no_contributions(records, dataset):
@@ -153,14 +154,14 @@ def test_contributions_of_other_stickers_are_refused(records, dataset):
             cases.contributions_of(records[0], others)
 
 
-def test_a_missing_or_damaged_record_of_contributions_is_told(tmp_path, monkeypatch):
+def test_a_missing_or_damaged_record_of_contributions_is_told(records, tmp_path, monkeypatch):
     path = tmp_path / "contributions.npz"
     monkeypatch.setattr(cases, "CONTRIBUTIONS", path)
     with pytest.raises(IntraError, match=r"contributions\.npz: is not there; python -m intra\.contributions writes"):
-        cases.read_contributions()
+        cases.read_contributions([])
     path.write_bytes(b"PK")
     with pytest.raises(IntraError, match=r"npz: cannot be read: .*; python -m intra\.contributions writes"):
-        cases.read_contributions()
+        cases.contributions_of(records[0], [])
 
 
 def test_the_table_of_cases_counts_right_stickers(shown):
@@ -353,8 +354,9 @@ def test_likeness_counts_pairs():
 
 
 def test_likeness_of_the_record_by_a_plain_loop(dataset):
-    found, stickers = cases.read_contributions(), {sticker.id: sticker for sticker in dataset.stickers}
-    frame = cases.likeness(found, dataset.split("test").stickers)
+    gallery = dataset.split("test").stickers
+    found, stickers = cases.read_contributions(gallery), {sticker.id: sticker for sticker in gallery}
+    frame = cases.likeness(found, gallery)
     for look, field in (("gesture", "gesture"), ("facial_expression", "expression")):
         drawn_as = [stickers[name].specification[field] for name in found["stickers"].tolist()]
         for name, scores in (("ours", found["scores"]), ("theirs", found["without"][..., 4])):
